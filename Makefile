@@ -1,0 +1,59 @@
+# make repro   the whole lifecycle: environment, data, grid, report, registry
+# make test    the whole default test suite
+# make ui      MLflow with runs, model versions and aliases
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help env repro test test-slow lint ui docs clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found; name another with PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-test
+	$(PIP) -e '.[test,dev]'
+	@touch $@
+
+env: $(VENV)/.installed
+
+repro: env
+	@git rev-parse --git-dir >/dev/null 2>&1 || \
+	  { echo "DVC needs a git repository here; run: git init && git add -A && git commit -m start" >&2; exit 1; }
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/sgm init
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/dvc repro
+	@$(BIN)/sgm leaderboard
+
+test: $(VENV)/.installed-test
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest
+
+test-slow: $(VENV)/.installed-test
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config pyproject.toml
+
+ui: env
+	@$(BIN)/sgm ui
+
+docs: env
+	$(BIN)/python docs/make_params.py
+
+clean:
+	rm -rf .sgm reports/* data/prepared data/reference .pytest_cache .ruff_cache .mypy_cache

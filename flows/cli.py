@@ -1,0 +1,238 @@
+"""The command `sgm`: thin, quick to start; each command imports what it needs when it runs.
+
+Exit codes: 0 done, 1 failure, 2 wrong input, 130 interrupted. An error is one sentence on stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.project import Project
+from sgm_core.errors import SgmError
+
+app = typer.Typer(
+    name="sgm",
+    help="Score-based generative models: data, grid, leaderboard, registry.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Your own data.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+# Unknown command, option or value; typer brings its own copy of click or uses the installed one.
+WrongUsage: type[Exception] = typer.BadParameter.__bases__[0]
+
+Name = Annotated[str, typer.Argument(help="name of an experiment of params.yaml")]
+DataName = Annotated[str, typer.Argument(help="name of an experiment (or a dataset)")]
+Names = Annotated[list[str] | None, typer.Argument(help="experiments (default: the active ones)")]
+AllowFailures = Annotated[
+    bool, typer.Option("--allow-failures", help="publish the best finished cell all the same")
+]
+NoPublish = Annotated[bool, typer.Option("--no-publish", help="leave the registry alone")]
+
+
+def main() -> None:
+    """Run the command line; errors become one sentence and an exit code."""
+    try:
+        app(standalone_mode=False)
+        code = 0
+    except SgmError as error:
+        print(f"sgm: {error}", file=sys.stderr)
+        code = error.exit_code
+    except typer.Exit as error:
+        code = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("sgm: interrupted; run the same command again to go on", file=sys.stderr)
+        code = 130
+    except WrongUsage as error:
+        error.show()  # type: ignore[attr-defined]
+        code = 2
+    except OSError as error:
+        print(f"sgm: {_os_sentence(error)}", file=sys.stderr)
+        code = 1
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+@app.command()
+def init(
+    server: Annotated[
+        bool, typer.Option("--server", help="also make the work pools on PREFECT_API_URL")
+    ] = False,
+) -> None:
+    """Create the state folder and migrate both databases (safe to repeat)."""
+    from flows.setup import initialise, make_pools
+
+    project = Project.find()
+    done = initialise(project)
+    print(f"{project.state} is {'ready' if done else 'up to date'}")
+    if server:
+        print(f"work pools: {', '.join(make_pools()) or 'all there'}")
+
+
+@app.command()
+def check() -> None:
+    """Validate params.yaml."""
+    config = Project.find().config()
+    for name in config.active:
+        experiment = config.experiments[name]
+        cells = len(experiment.processes) * len(experiment.nets) * len(experiment.seeds)
+        print(f"{name}: dataset {experiment.dataset}, {cells} cells")
+    print("params.yaml is valid")
+
+
+@app.command()
+def prepare(name: DataName) -> None:
+    """Make data/prepared/NAME."""
+    from flows.stages import prepare as run
+
+    run(Project.find(), name)
+
+
+@app.command()
+def reference(name: DataName) -> None:
+    """Make data/reference/NAME: reference statistics and noise floors."""
+    from flows.stages import reference as run
+
+    run(Project.find(), name)
+
+
+@app.command()
+def grid(name: Name, allow_failures: AllowFailures = False, no_publish: NoPublish = False) -> None:
+    """Train and evaluate every cell of an experiment, report, publish the best."""
+    project = _project(name)
+    _lifecycle(project, [name], allow_failures, not no_publish, data=False)
+
+
+@app.command()
+def run(
+    names: Names = None, allow_failures: AllowFailures = False, no_publish: NoPublish = False
+) -> None:
+    """Run experiments from the raw data to the registry, without DVC."""
+    project = _project(*(names or []))
+    _lifecycle(project, names, allow_failures, not no_publish, data=True)
+    _boards(project, names)
+
+
+@app.command()
+def publish(name: Name, allow_failures: AllowFailures = False) -> None:
+    """Register the best finished cell and decide on the champion."""
+    project = _project(name)
+    with _embedded(project):
+        from flows.publish import publish as flow
+
+        print(flow(name, str(project.root), allow_failures))
+
+
+@app.command()
+def leaderboard(names: Names = None) -> None:
+    """Print the leaderboards, and where report and registry are."""
+    _boards(_project(*(names or [])), names)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="port on the loopback interface")] = 5000) -> None:
+    """Open MLflow's pages on this project's runs and models (loopback only)."""
+    import os
+
+    from flows.setup import initialise
+
+    project = Project.find()
+    initialise(project, prefect=False)
+    print(f"http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
+    uri = project.tracking_uri
+    command = ["-m", "mlflow", "ui", "--backend-store-uri", uri, "--registry-store-uri", uri]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command += ["--default-artifact-root", project.artifacts.as_uri()]
+    os.execv(sys.executable, [sys.executable, *command])
+
+
+@app.command()
+def sample(
+    model: Annotated[str, typer.Argument(help="folder, cell name or key, or models:/NAME@alias")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.npy or FILE.png")],
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="how many samples")] = 16,
+    steps: Annotated[int | None, typer.Option(min=1, help="network evaluations")] = None,
+    sampler: Annotated[str | None, typer.Option(help="sampler (default: the model's)")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="sample i uses seed + i")] = 0,
+    label: Annotated[str | None, typer.Option(help="class: its index or its name")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0, help="1: none")] = None,
+) -> None:
+    """Draw samples from a model into a file."""
+    from flows.sampling import sample_to_file
+
+    options: dict[str, Any] = {"steps": steps, "sampler": sampler, "guidance": guidance}
+    sample_to_file(model, out, n, seed, label, options)
+
+
+@data_app.command("add")
+def data_add(
+    name: Annotated[str, typer.Argument(help="name of the new dataset")],
+    path: Annotated[Path, typer.Argument(help="folder of images, or .csv .parquet .npy .npz")],
+    height: Annotated[int, typer.Option(min=0, help="pixels (0: as in the files)")] = 0,
+    width: Annotated[int, typer.Option(min=0, help="pixels (0: as in the files)")] = 0,
+    channels: Annotated[int, typer.Option(help="1, 3, or 0: as in the files")] = 0,
+    label: Annotated[str, typer.Option(help="column or array with class labels")] = "",
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="leave unreadable images out")
+    ] = False,
+    experiment: Annotated[
+        bool, typer.Option("--experiment", help="also enter a first experiment")
+    ] = False,
+    activate: Annotated[
+        bool, typer.Option("--activate", help="also add that experiment to `active`")
+    ] = False,
+    no_dvc: Annotated[bool, typer.Option("--no-dvc", help="do not track it with DVC")] = False,
+) -> None:
+    """Add your own images or points: validate, copy to data/raw, enter into params.yaml, track."""
+    from flows.adding import add
+
+    options: dict[str, Any] = {"height": height, "width": width, "channels": channels}
+    options |= {"label": label, "skip_unreadable": skip_unreadable}
+    options |= {"experiment": experiment, "activate": activate}
+    add(Project.find(), name, path, options, track=not no_dvc)
+
+
+def _project(*names: str) -> Project:
+    """Return the project after params.yaml and the names of experiments were checked."""
+    project = Project.find()
+    config = project.config()
+    for name in names:
+        config.experiment(name)
+    return project
+
+
+def _lifecycle(
+    project: Project, names: list[str] | None, allow_failures: bool, publishing: bool, data: bool
+) -> None:
+    with _embedded(project):
+        from flows.lifecycle import lifecycle
+
+        lifecycle(names, str(project.root), allow_failures, publishing, data)
+
+
+def _boards(project: Project, names: list[str] | None) -> None:
+    from flows.reporting import print_leaderboards
+
+    print_leaderboards(project, list(names or project.config().active))
+
+
+def _embedded(project: Project) -> Any:
+    """Prepare databases and environment for flows in this process (before Prefect is imported)."""
+    from contextlib import nullcontext
+
+    from flows.setup import embedded_prefect, initialise
+
+    initialise(project)
+    return embedded_prefect(project) or nullcontext()
+
+
+def _os_sentence(error: OSError) -> str:
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{name}{error.strerror or error}; check the path, its permissions and the disk"

@@ -1,0 +1,259 @@
+"""Where a cell runs: in this process, or in a worker process per slot.
+
+    run(job, emit) -> Outcome        safe to call from several threads; blocks for a free slot
+
+A slot is a GPU, or a share of the CPU's cores. The results come from the store, never from the
+worker's words: a finished cell is found there whoever made it and whatever happened afterwards.
+
+A worker that a signal killed (kill -9, the kernel out of memory) is started again a bounded number
+of times and resumes from its checkpoint; one that ended with an error is not, since the same input
+gives the same error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from types import FrameType, TracebackType
+from typing import Any, Protocol, Self
+
+from flows.workers import GRACE_SECONDS, Ending, Worker, signal_name
+from sgm_core.cell import CELLS, EVALUATIONS, Emit, Job, Outcome, ensure_cell, lookup
+from sgm_core.device import cores, device_class, gpus
+from sgm_core.errors import SgmError, UsageError, did_you_mean
+from sgm_core.store import Store
+
+RETRIES = 2
+VARIABLE = "SGM_EXECUTOR"
+
+
+class CellExecutor(Protocol):
+    """Runs cells.
+
+    Attributes:
+        slots: how many cells it runs at once; more threads than that only wait.
+    """
+
+    slots: int
+
+    def run(self, job: Job, emit: Emit) -> Outcome:
+        """Return the finished cell, computing it if necessary; progress goes to `emit`.
+
+        Raises:
+            SgmError: the cell failed; one sentence.
+        """
+        ...
+
+
+class Stopped(SgmError):
+    """The cell was stopped with everything else; running again resumes it."""
+
+    exit_code = 143
+
+
+class InProcess:
+    """Runs cells one after the other in this process: simplest, and best for debugging."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self._alone = threading.Lock()
+
+    def run(self, job: Job, emit: Emit) -> Outcome:
+        """See `CellExecutor.run`."""
+        with self._alone:
+            return ensure_cell(job, emit)
+
+
+class LocalProcesses:
+    """Runs each cell in `python -m sgm_core.worker`, `n` of them at once.
+
+    As a context manager in the main thread it also passes SIGTERM and Ctrl-C on: its workers get
+    SIGTERM at once and SIGKILL after 10 s, then the signal takes its usual course. Without it, and
+    after kill -9 of this process, the workers notice that their parent is gone and end by themselves.
+
+    Args:
+        n: slots.
+        devices: GPUs as values for CUDA_VISIBLE_DEVICES, dealt out to the slots in turn (None:
+            all visible ones); a cell that trains on the CPU sees none.
+        environment: variables for the workers on top of this process's own.
+        retries: how often a worker that a signal killed is started again.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        devices: Sequence[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        retries: int = RETRIES,
+    ) -> None:
+        if n < 1:
+            raise UsageError(f"{VARIABLE}: {n} slots are too few; give 1 or more")
+        self.slots = n
+        self.retries = retries
+        self._environment = dict(environment or {})
+        self._free: queue.Queue[str] = queue.Queue()
+        devices = gpus() if devices is None else devices
+        for slot in range(n):
+            self._free.put(devices[slot % len(devices)] if devices else "")
+        self._stopping = threading.Event()
+        self._running: set[Worker] = set()
+        self._guard = threading.RLock()  # re-entered by a signal handler in the same thread
+        self._previous: dict[int, Any] = {}
+
+    def run(self, job: Job, emit: Emit) -> Outcome:
+        """See `CellExecutor.run`."""
+        finished = lookup(job, emit)
+        if finished is not None:
+            return finished
+        device = self._slot(job)
+        try:
+            for attempt in range(self.retries + 1):
+                ending = self._attempt(job, device, emit)
+                if not ending.signal:
+                    return _result(job, ending)
+                if attempt < self.retries:
+                    text = f"cell {job.spec.name}: its process was killed by "
+                    text += f"{signal_name(ending.signal)}; starting it again "
+                    text += f"({attempt + 1} of {self.retries})"
+                    emit({"event": "message", "text": text})
+        finally:
+            self._free.put(device)
+        advice = "run again to go on with it"
+        if ending.signal == signal.SIGKILL:
+            advice = "it may need more memory: lower training.batch or set SGM_EXECUTOR=local:1"
+        raise SgmError(
+            f"cell {job.spec.name}: its process was killed by {signal_name(ending.signal)} "
+            f"{self.retries + 1} times; {advice}"
+        )
+
+    def stop(self) -> None:
+        """End the workers: SIGTERM now, SIGKILL after 10 s; returns at once. No cell starts after."""
+        self._stopping.set()
+        with self._guard:
+            running = list(self._running)
+        for worker in running:
+            worker.signal(signal.SIGTERM)
+        if running:
+            timer = threading.Timer(GRACE_SECONDS, _kill, (running,))
+            timer.daemon = True
+            timer.start()
+
+    def close(self) -> None:
+        """`stop`, and wait until every worker has ended."""
+        self.stop()
+        deadline = time.monotonic() + GRACE_SECONDS + 5
+        while self._running and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._previous:
+            number, handler = self._previous.popitem()
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        self.close()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.stop()
+        handler = self._previous.get(number)
+        if callable(handler):
+            handler(number, frame)
+        elif handler != signal.SIG_IGN:
+            raise SystemExit(128 + number)
+
+    def _slot(self, job: Job) -> str:
+        """Wait for a free slot, and return its device."""
+        while not self._stopping.is_set():
+            with contextlib.suppress(queue.Empty):
+                return self._free.get(timeout=0.2)
+        raise Stopped(f"cell {job.spec.name}: not started, because everything is being stopped")
+
+    def _attempt(self, job: Job, device: str, emit: Emit) -> Ending:
+        """Run one worker to its end."""
+        stopped = Stopped(f"cell {job.spec.name}: stopped; run again to go on with it")
+        visible = device if job.spec.training["device"] == "cuda" else ""
+        with self._guard:
+            if self._stopping.is_set():
+                raise stopped
+            worker = Worker(job, visible, self._environment)
+            self._running.add(worker)
+        try:
+            ending = worker.follow(emit)
+        finally:
+            with self._guard:
+                self._running.discard(worker)
+        if self._stopping.is_set() and not ending.done:
+            raise stopped
+        return ending
+
+
+def default_executor(
+    cells: int | None = None, device: str = "auto", threads: int = 1
+) -> LocalProcesses | InProcess:
+    """Choose for this machine: a slot per GPU, or per `threads` cores; no more than `cells`.
+
+    Args:
+        cells: how many cells there are (None: many).
+        device: `training.device`: auto, cpu or cuda.
+        threads: `training.threads` of one cell.
+
+    The environment variable SGM_EXECUTOR overrides the choice: "inprocess", "local" or "local:N".
+
+    Raises:
+        UsageError: SGM_EXECUTOR has another value.
+    """
+    devices = gpus() if device_class(device) == "cuda" else []
+    slots = len(devices) or max(1, cores() // max(1, threads))
+    wanted, _, number = os.environ.get(VARIABLE, "").strip().lower().partition(":")
+    if wanted == "inprocess" and not number:
+        return InProcess()
+    if wanted not in ("", "local"):
+        raise UsageError(
+            f"{VARIABLE} = {os.environ[VARIABLE]!r} is not valid"
+            + did_you_mean(wanted, ["inprocess", "local", "local:N"])
+        )
+    if number:
+        if not number.isdigit() or int(number) < 1:
+            raise UsageError(f"{VARIABLE} = local:{number} is not valid; write local:N with N >= 1")
+        return LocalProcesses(int(number), devices)
+    return LocalProcesses(max(1, slots if cells is None else min(slots, cells)), devices)
+
+
+def _result(job: Job, ending: Ending) -> Outcome:
+    """What a worker that ended by itself leaves: the outcome, or its error."""
+    name, last = f"cell {job.spec.name}", ending.last
+    if last.get("event") == "error":
+        kind = UsageError if ending.code == UsageError.exit_code else SgmError
+        raise kind(str(last.get("message")))
+    if not ending.done:
+        words = ending.words or "nothing"
+        raise SgmError(
+            f"{name}: its process ended with exit code {ending.code}; its last words: {words}"
+        )
+    store = Store(job.store)
+    # By the worker's keys, not by new ones: the code may have been edited meanwhile.
+    cell = store.find(CELLS, str(last["cell"]))
+    evaluation = store.find(EVALUATIONS, str(last["evaluation"]))
+    if cell is None or evaluation is None:
+        raise SgmError(f"{name}: finished, but its entry in {job.store} is damaged; run again")
+    return Outcome(job.spec, cell, evaluation, cached=bool(last.get("cached")))
+
+
+def _kill(workers: Sequence[Worker]) -> None:
+    for worker in workers:
+        worker.signal(signal.SIGKILL)

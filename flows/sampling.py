@@ -1,0 +1,162 @@
+"""`sgm sample`: find a model by folder, cell or registry address, and write samples to a file."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from flows.project import Project
+from sgm_core.cell import CELLS, cells_of
+from sgm_core.errors import UsageError, unknown
+from sgm_core.store import Store
+from sgm_core.store.files import read_json, write_atomic
+
+Found = dict[str, tuple[Path, dict[str, Any]]]
+
+SUFFIXES = (".npy", ".png")
+
+
+def sample_to_file(
+    model: str, out: Path, n: int, seed: int, label: str | None, options: dict[str, Any]
+) -> None:
+    """Draw `n` samples and write them as an array (.npy) or a picture (.png).
+
+    Raises:
+        UsageError: the model, the file's ending or an option does not exist.
+        SgmError: the model's files were altered, or the file cannot be written.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--out: {str(out)!r} is not valid; end it in .npy or .png")
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise UsageError(f"--out: {out.parent} is not a folder that can be written; choose another")
+    folder, defaults = find_model(model)
+    from sgm_core.model import ScoreModel
+
+    loaded = ScoreModel.load(folder)
+    chosen: Any = label
+    if label is not None and label not in loaded.labels and label.lstrip("-").isdigit():
+        chosen = int(label)
+    given = defaults | {key: value for key, value in options.items() if value is not None}
+    result = loaded.sample(n, seed=seed, label=chosen, **given)
+    if out.suffix.lower() == ".npy":
+        _write_array(out, result.x)
+    else:
+        _write_picture(out, loaded, result)
+    shape = " x ".join(map(str, result.x.shape))
+    print(f"{out}: {shape}, {result.nfe} evaluations per sample, {result.seconds:.2f} s")
+
+
+def find_model(model: str) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of a model, and the sampling options of its experiment if it is a cell.
+
+    Args:
+        model: a folder with config.json; models:/NAME@alias or models:/NAME/3; a cell's name
+            ("vp-mlp-s0", or "EXPERIMENT/vp-mlp-s0"); a cell's key or at least 8 digits of it.
+
+    Raises:
+        UsageError: there is no such model, or more than one.
+    """
+    if model.startswith("models:/"):
+        return _registered(model), {}
+    if (Path(model) / "config.json").is_file():
+        return Path(model), {}
+    if Path(model).is_dir():
+        raise UsageError(f"model: {model} is a folder without config.json; name a model's folder")
+    project = Project.find()
+    found = _by_key(project, model) or _by_name(project, model)
+    if not found:
+        names = _cell_names(project)
+        if (cell := model.rpartition("/")[2]) in names:
+            raise UsageError(
+                f"model: cell {cell!r} is not finished with the present parameters and code; "
+                f"run: sgm run {names[cell]}"
+            )
+        raise unknown("model", model, names)
+    if len(found) > 1:
+        names = ", ".join(sorted(found))
+        raise UsageError(f"model: {model!r} is not unique; name one of: {names}")
+    return next(iter(found.values()))
+
+
+def _by_key(project: Project, text: str) -> Found:
+    if not re.fullmatch(r"[0-9a-f]{8,64}", text):
+        return {}
+    folders = (project.store / "cells").glob(f"{text}*/config.json")
+    return {f.parent.name: (f.parent, {}) for f in folders if f.parent.name.isalnum()}
+
+
+def _by_name(project: Project, text: str) -> Found:
+    """Find finished cells of the current params.yaml by name."""
+    wanted, _, cell = text.rpartition("/")
+    store, found = Store(project.store), Found()
+    for name, experiment in project.config().experiments.items():
+        meta = project.prepared(name) / "dataset.json"
+        if (wanted and wanted != name) or not meta.is_file():
+            continue
+        for spec in cells_of(experiment, read_json(meta)["digest"]):
+            if spec.name == cell and (entry := store.find(CELLS, spec.key)) is not None:
+                found[f"{name}/{cell}"] = entry.path, experiment.sampling.model_dump(mode="json")
+    return found
+
+
+def _cell_names(project: Project) -> dict[str, str]:
+    """Return cell -> experiment; of a name in several experiments the first active one."""
+    config = project.config()
+    names = {}
+    for name in [*config.active, *config.experiments][::-1]:
+        for spec in cells_of(config.experiments[name], ""):
+            names[spec.name] = name
+    return names
+
+
+def _registered(uri: str) -> Path:
+    """Download the model files of a registered version."""
+    from flows.project import tool_environment
+
+    project = Project.find()
+    tool_environment(project)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(project.tracking_uri)
+    try:
+        return Path(mlflow.artifacts.download_artifacts(f"{uri.rstrip('/')}/artifacts/model"))
+    except (MlflowException, OSError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise UsageError(f"model: {uri} is not in the registry ({text}); see: sgm ui") from None
+
+
+def _write_array(out: Path, x: Any) -> None:
+    import io
+
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, x, allow_pickle=False)
+    write_atomic(out, buffer.getvalue())
+
+
+def _write_picture(out: Path, model: Any, result: Any) -> None:
+    """Write a mosaic of images, or a scatter of the first two coordinates of points."""
+    from sgm_core.report.canvas import DARK, DPI, MADE, figure, png
+    from sgm_core.report.images import enlargement, mosaic, pixels, place
+
+    data, x = model.config["data"], result.x
+    if data["kind"] == "images":
+        columns = min(len(x), max(1, round(len(x) ** 0.5)))
+        sheet = mosaic(pixels(x, *data["range"]), columns, enlargement(x.shape, 64))
+        edge = 12
+        size = (sheet.shape[1] + 2 * edge) / DPI, (sheet.shape[0] + 2 * edge) / DPI
+        drawn = figure(*size, DARK)
+        place(drawn, sheet, edge, edge)
+    else:
+        drawn = figure(7, 7, DARK)
+        axes = drawn.add_axes((0.02, 0.02, 0.96, 0.96), frameon=False)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        second = x[:, 1] if x.shape[1] > 1 else x[:, 0] * 0
+        axes.scatter(x[:, 0], second, s=max(0.5, 400 / len(x) ** 0.8), c=MADE, linewidths=0)
+        axes.set_aspect("equal", adjustable="datalim")
+    write_atomic(out, png(drawn))

@@ -1,0 +1,127 @@
+"""`sgm init`: the state folder and both databases, migrated before anything uses them in parallel.
+
+Several processes that open a fresh MLflow database at once break it for good; one `mlflow db
+upgrade` beforehand, under a lock, avoids that. Safe to repeat and to run in parallel: a stamp
+with the versions of both tools says that nothing is left to do.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+from flows.project import Project, make_folder, tool_environment
+from sgm_core.errors import SgmError, UsageError
+from sgm_core.store.files import read_json, write_json
+
+# A process that finds all homes of embedded Prefect servers taken waits for the first one.
+HOMES = 16
+POOLS = ("control", "gpu")
+
+
+def initialise(project: Project, prefect: bool = True) -> bool:
+    """Create the state folder and migrate the databases; return whether anything was done.
+
+    Raises:
+        SgmError: a folder cannot be written, or a migration failed.
+    """
+    tool_environment(project)
+    for folder in (project.state, project.store, project.artifacts, project.state / "prefect"):
+        make_folder(folder)
+    wanted = _wanted(project, prefect)
+    with project.lock("init", waiting="waiting for another sgm init ..."):
+        stamp = project.state / "init.json"
+        done = read_json(stamp) if stamp.is_file() else {}
+        todo = {
+            key: value
+            for key, value in wanted.items()
+            if done.get(key) != value or not _database(project, key).exists()
+        }
+        if not todo:
+            return False
+        running = [(name, _start(project, name)) for name in sorted(todo)]
+        for name, process in running:
+            output, _ = process.communicate()
+            if process.returncode:
+                last = (output.strip().splitlines() or ["no output"])[-1]
+                raise SgmError(f"the database of {name} could not be migrated: {last}")
+        write_json(stamp, {**done, **todo})
+    return True
+
+
+def make_pools() -> list[str]:
+    """Create the work pools of prefect.yaml on the server of PREFECT_API_URL; return the new ones.
+
+    Raises:
+        UsageError: PREFECT_API_URL is not set.
+        SgmError: the server cannot be reached.
+    """
+    if not os.environ.get("PREFECT_API_URL"):
+        raise UsageError("PREFECT_API_URL is not set; give it the address of the Prefect server")
+    made = []
+    for pool in POOLS:
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "work-pool"]
+        known = subprocess.run([*command, "inspect", pool], capture_output=True, check=False)
+        if known.returncode == 0:
+            continue
+        create = [*command, "create", pool, "--type", "process"]
+        done = subprocess.run(create, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = ((done.stderr or done.stdout).strip().splitlines() or ["no message"])[-1]
+            url = os.environ["PREFECT_API_URL"]
+            raise SgmError(f"the work pool {pool} could not be made on {url}: {last.strip()}")
+        made.append(pool)
+    return made
+
+
+def embedded_prefect(project: Project) -> IO[str] | None:
+    """Reserve a home for this process's embedded Prefect server; keep the result open.
+
+    One process per home: two embedded servers on one database block each other. With
+    PREFECT_API_URL set there is a server already, and nothing is reserved.
+    """
+    if os.environ.get("PREFECT_API_URL"):
+        return None
+    for number in range(HOMES):
+        home = make_folder(project.state / (f"prefect-{number}" if number else "prefect"))
+        handle = open(home / "embedded.lock", "a", encoding="utf-8")  # noqa: SIM115
+        try:
+            last = number == HOMES - 1
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if last else fcntl.LOCK_NB))
+        except BlockingIOError:
+            handle.close()
+            continue
+        if number:
+            os.environ["PREFECT_HOME"] = str(home)
+        return handle
+    return None
+
+
+def _wanted(project: Project, prefect: bool) -> dict[str, str]:
+    wanted = {}
+    if project.tracking_uri.startswith("sqlite:"):
+        wanted["mlflow"] = f"{version('mlflow')} {project.tracking_uri}"
+    if prefect and not os.environ.get("PREFECT_API_URL"):
+        wanted["prefect"] = f"{version('prefect')} {os.environ['PREFECT_HOME']}"
+    return wanted
+
+
+def _database(project: Project, name: str) -> Path:
+    """Return the file of a database; deleting it is a way to start afresh."""
+    if name == "mlflow":
+        return Path(project.tracking_uri.removeprefix("sqlite:///"))
+    return Path(os.environ["PREFECT_HOME"]) / "prefect.db"
+
+
+def _start(project: Project, name: str) -> subprocess.Popen[str]:
+    commands: dict[str, list[str]] = {
+        "mlflow": ["-m", "mlflow", "db", "upgrade", project.tracking_uri],
+        "prefect": ["-m", "prefect", "server", "database", "upgrade", "-y"],
+    }
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen([sys.executable, *commands[name]], text=True, cwd="/", **options)

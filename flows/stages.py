@@ -1,0 +1,134 @@
+"""The data stages: raw -> data/prepared/NAME -> data/reference/NAME.
+
+NAME is an experiment (its dataset is prepared for it) or a dataset by itself. DVC decides when a
+stage runs; what the stage costs is decided here: a stamp in the state folder holds what the output
+was made from (parameters, raw files, code) and the output's digest. If both still hold, the files
+are verified and nothing is made again, so that an edited comment or an added dataset costs
+milliseconds, and `sgm run` skips finished stages without DVC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from flows.project import Project
+from sgm_core.code import closure_hash
+from sgm_core.config import Config
+from sgm_core.config.data import DatasetParams
+from sgm_core.errors import SgmError, unknown
+from sgm_core.store.files import canonical_json, read_json, sha256_bytes, sha256_file, write_json
+
+Log = Callable[[str], None]
+
+
+def dataset_of(config: Config, name: str) -> str:
+    """Return the dataset behind a name: that of the experiment, else the dataset itself."""
+    if name in config.experiments:
+        return config.experiments[name].dataset
+    if name in config.datasets:
+        return name
+    raise unknown("experiment or dataset", name, [*config.experiments, *config.datasets])
+
+
+def prepare(project: Project, name: str, log: Log = print) -> bool:
+    """Make data/prepared/NAME; return False if it was up to date.
+
+    Raises:
+        UsageError: the name is unknown or the raw data is wrong.
+        SgmError: the output could not be written.
+    """
+    config = project.config()
+    dataset = dataset_of(config, name)
+    params, out = config.dataset(dataset), project.prepared(name)
+
+    def build() -> None:
+        from sgm_core.data import prepare as build_dataset
+
+        build_dataset(dataset, params, project.root, out, log)
+
+    inputs = {
+        "dataset": dataset,
+        "params": {"kind": params.kind, **params.model_dump(mode="json")},
+        "raw": _raw(project.root, params),
+        "code": closure_hash(["sgm_core.data.prepare", params.target.partition(":")[0]]),
+        "versions": {name: version(name) for name in ("numpy", "scikit-learn", "pyarrow")},
+    }
+    with project.lock(f"data-{name}", waiting=f"{name}: waiting for another prepare ..."):
+        return _make(project, f"prepare-{name}", inputs, out / "dataset.json", build, log)
+
+
+def reference(project: Project, name: str, log: Log = print) -> bool:
+    """Make data/reference/NAME from data/prepared/NAME; return False if it was up to date.
+
+    Raises:
+        UsageError: the name is unknown.
+        SgmError: the prepared data is missing or damaged, or the output could not be written.
+    """
+    dataset_of(project.config(), name)
+    source, out = project.prepared(name), project.reference(name)
+    if not (source / "dataset.json").is_file():
+        raise SgmError(f"{source} is missing; run: sgm prepare {name}")
+
+    def build() -> None:
+        from sgm_core.evaluate.reference import make_reference
+
+        make_reference(source, out, log)
+
+    inputs = {
+        "dataset": read_json(source / "dataset.json")["digest"],
+        "code": closure_hash(["sgm_core.evaluate.reference"]),
+        "versions": {name: version(name) for name in ("numpy", "scipy", "torch")},
+    }
+    with project.lock(f"data-{name}", waiting=f"{name}: waiting for another reference ..."):
+        return _make(project, f"reference-{name}", inputs, out / "reference.json", build, log)
+
+
+def _make(
+    project: Project,
+    stamp_name: str,
+    inputs: dict[str, Any],
+    index: Path,
+    build: Callable[[], None],
+    log: Log,
+) -> bool:
+    """Run `build` unless the stamp says that `index` came from the same inputs and still holds."""
+    stamp = project.state / "stamps" / f"{stamp_name}.json"
+    key = sha256_bytes(canonical_json(inputs))
+    old = read_json(stamp) if stamp.is_file() else {}
+    if old.get("inputs") == key and _holds(index, old.get("index")):
+        log(f"{index.parent.relative_to(project.root)} is up to date")
+        return False
+    build()
+    write_json(stamp, {"inputs": key, "index": sha256_file(index)})
+    return True
+
+
+def _holds(index: Path, digest: str | None) -> bool:
+    """Check the index file and every file that it lists against their SHA-256."""
+    try:
+        if sha256_file(index) != digest:
+            return False
+        files = read_json(index).get("files", {})
+        return all(
+            sha256_file(index.parent / name) == _sha256(entry) for name, entry in files.items()
+        )
+    except (OSError, SgmError):
+        return False
+
+
+def _sha256(entry: Any) -> str:
+    return str(entry["sha256"] if isinstance(entry, dict) else entry)
+
+
+def _raw(root: Path, params: DatasetParams) -> list[list[Any]]:
+    """Return what the raw files of a dataset look like: name, size and time of change."""
+    path = str(getattr(params, "path", ""))
+    if not path:
+        return []
+    source = root / path
+    files = sorted(source.rglob("*")) if source.is_dir() else [source]
+    stats = [(file, file.stat()) for file in files if file.is_file()]  # the reader reports absence
+    return [[str(f.relative_to(root)), s.st_size, s.st_mtime_ns] for f, s in stats]

@@ -1,0 +1,291 @@
+"""MLflow as the index that people browse.
+
+    experiment NAME
+      run "grid"        sgm.grid_key    = hash of the grid's evaluation keys
+        run "vp-mlp-s0" sgm.cell_key, sgm.evaluation_key, parameters, losses, metrics, files
+
+The store decides what is trained; a run only tells of it, exactly once:
+
+* a cell that has its FINISHED run (found by both keys) is not logged again;
+* a run that an interrupted process left is taken over, and steps that it holds are not repeated;
+* while a cell trains, its losses are sent in batches every few seconds; at the end the history
+  that the trainer wrote fills what is missing.
+
+MLflow being away must not cost a finished cell: `Tracking` raises SgmError in one sentence, after
+the store has the result, and a repeated run logs what is missing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.lineage import data_tags, environment_tags, lineage, params_of
+from flows.project import Project, tool_environment
+from sgm_core.errors import SgmError
+from sgm_core.store.files import canonical_json, read_json, sha256_bytes
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
+
+    from sgm_core.cell import Job, Outcome
+
+CHUNK = 1000  # MLflow's limit of metrics per request
+FLUSH_SECONDS = 3.0
+FINISHED = "FINISHED"
+
+
+class Tracking:
+    """The MLflow experiment of one of our experiments.
+
+    Args:
+        project: the project; its tracking URI is used.
+        experiment: name of the experiment.
+
+    Raises:
+        SgmError: MLflow cannot be reached.
+    """
+
+    def __init__(self, project: Project, experiment: str) -> None:
+        tool_environment(project)
+        from mlflow import MlflowClient
+
+        self.project, self.name = project, experiment
+        with self.errors(), project.lock("mlflow-experiments"):
+            self.client = MlflowClient(project.tracking_uri, project.tracking_uri)
+            found = self.client.get_experiment_by_name(experiment)
+            if found is None:
+                self.id = self.client.create_experiment(experiment, self._artifact_location())
+            elif found.lifecycle_stage == "deleted":
+                raise SgmError(
+                    f"the MLflow experiment {experiment!r} was deleted; restore it: "
+                    f"mlflow experiments restore -x {found.experiment_id}"
+                )
+            else:
+                self.id = found.experiment_id
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Within this block a failure of MLflow becomes one sentence."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            text = " ".join(str(error).split())[:300]
+            uri = self.project.tracking_uri
+            raise SgmError(
+                f"MLflow at {uri} failed: {text}; finished cells are kept, run again to log them"
+            ) from error
+
+    def search(self, **tags: str) -> list[Run]:
+        """Return the runs with these tags, the newest first; dots are written as `__`."""
+        clauses = [f"tags.`{key.replace('__', '.')}` = '{value}'" for key, value in tags.items()]
+        return list(self.client.search_runs([self.id], " and ".join(clauses), max_results=100))
+
+    def finished(self, outcome: Outcome) -> str | None:
+        """Return the id of the FINISHED run of an outcome, or None."""
+        keys = {"sgm__cell_key": outcome.cell.key, "sgm__evaluation_key": outcome.evaluation.key}
+        runs = self.search(**keys)
+        return next((r.info.run_id for r in runs if r.info.status == FINISHED), None)
+
+    def parent(self, jobs: Iterable[Job]) -> str:
+        """Return the run of this grid: the one that an earlier pass began, or a new one."""
+        keys = [job.evaluation_spec(job.spec.key).key for job in jobs]
+        grid_key = sha256_bytes(canonical_json(sorted(keys)))
+        tags = {"sgm.grid_key": grid_key, "sgm.kind": "grid", "mlflow.runName": "grid"}
+        tags |= environment_tags(self.project.root) | data_tags(self.project, self.name)
+        with self.errors(), self.project.lock(f"mlflow-grid-{grid_key[:16]}"):
+            for run in self.search(sgm__grid_key=grid_key):
+                return str(run.info.run_id)
+            return str(self.client.create_run(self.id, tags=tags, run_name="grid").info.run_id)
+
+    def grid_result(self, parent: str, report: Path, failed: bool) -> None:
+        """Attach the report to the run of the grid and close it."""
+        with self.errors():
+            self.client.log_artifacts(parent, str(report), "report")
+            self.client.set_terminated(parent, "FAILED" if failed else FINISHED)
+
+    def _artifact_location(self) -> str | None:
+        """Keep artifacts in the state folder while the database is the project's own."""
+        own = self.project.tracking_uri.startswith("sqlite:")
+        return (self.project.artifacts / self.name).as_uri() if own else None
+
+
+class CellRun:
+    """The run of one cell while it is worked on. Not for several threads at once.
+
+    The run is begun by the first sign that this process is really training, so that a cell that is
+    found in the store, or is trained by somebody else, leaves no half-empty run.
+    """
+
+    def __init__(self, tracking: Tracking, parent: str, job: Job) -> None:
+        self.tracking, self.parent, self.job = tracking, parent, job
+        self.run_id: str | None = None
+        self._lock = tracking.project.lock(f"mlflow-cell-{job.spec.key[:32]}")
+        self._held = False
+        self._logged: set[int] = set()
+        self._buffer: list[Metric] = []
+        self._flushed = time.monotonic()
+
+    def __enter__(self) -> CellRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._held:
+            self._lock.__exit__(None, None, None)
+            self._held = False
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Take one event of the cell; losses are sent in batches. MLflow's failures wait."""
+        if event.get("event") != "progress" or event.get("phase") != "train":
+            return
+        with suppress(SgmError):  # `finish` tries again with everything, and reports
+            self._begin()
+            if event.get("loss") is not None:
+                self._add("loss", event["loss"], event["step"])
+            if time.monotonic() - self._flushed > FLUSH_SECONDS:
+                self._flush()
+
+    def finish(self, outcome: Outcome) -> str:
+        """Log what is missing of a finished cell and close its run; return the run's id.
+
+        Raises:
+            SgmError: MLflow cannot be reached; calling again later goes on.
+        """
+        self._hold()
+        with self.tracking.errors():
+            if self.run_id is None and (known := self.tracking.finished(outcome)):
+                return known
+            self._begin()
+            self._history(outcome)
+            self._flush()
+            assert self.run_id is not None
+            self._result(outcome, self.run_id)
+            return self.run_id
+
+    def fail(self, message: str) -> None:
+        """Close the run of a cell that failed; the next attempt takes it over."""
+        if self.run_id is None:
+            return
+        with suppress(SgmError), self.tracking.errors():
+            self._flush()
+            self.tracking.client.set_tag(self.run_id, "sgm.error", message[:5000])
+            self.tracking.client.set_terminated(self.run_id, "FAILED")
+
+    def _hold(self) -> None:
+        if not self._held:
+            self._lock.__enter__()
+            self._held = True
+
+    def _begin(self) -> None:
+        """Create the run, or take over the unfinished one of the same cell."""
+        if self.run_id is not None:
+            return
+        self._hold()
+        client, spec = self.tracking.client, self.job.spec
+        with self.tracking.errors():
+            left = [
+                run
+                for run in self.tracking.search(sgm__cell_key=spec.key)
+                if run.info.status != FINISHED
+            ]
+            if left:
+                self.run_id = str(left[0].info.run_id)
+                client.update_run(self.run_id, status="RUNNING")
+                history = client.get_metric_history(self.run_id, "loss")
+                self._logged = {metric.step for metric in history}
+                return
+            tags = {
+                "mlflow.parentRunId": self.parent,
+                "sgm.kind": "cell",
+                "sgm.cell": spec.name,
+                "sgm.cell_key": spec.key,
+            }
+            run = client.create_run(self.tracking.id, tags=tags, run_name=spec.name)
+            self.run_id = str(run.info.run_id)
+            _log_params(client, self.run_id, params_of(spec))
+
+    def _add(self, key: str, value: float, step: int) -> None:
+        from mlflow.entities import Metric
+
+        if step not in self._logged:
+            self._logged.add(step)
+            self._buffer.append(Metric(key, float(value), time.time_ns() // 1_000_000, step))
+
+    def _flush(self) -> None:
+        self._flushed = time.monotonic()
+        if self.run_id is None or not self._buffer:
+            return
+        with self.tracking.errors():
+            while self._buffer:
+                chunk = self._buffer[:CHUNK]
+                self.tracking.client.log_batch(self.run_id, metrics=chunk)
+                del self._buffer[: len(chunk)]
+
+    def _history(self, outcome: Outcome) -> None:
+        """Add the rows of the trainer's own history that were not sent while it ran."""
+        history = outcome.cell.path / "history.json"
+        for row in read_json(history) if history.is_file() else []:
+            if row.get("loss") is not None:
+                self._add("loss", row["loss"], row["step"])
+
+    def _result(self, outcome: Outcome, run_id: str) -> None:
+        """Log tags, final metrics, dataset and files, and set the run FINISHED, in this order."""
+        from mlflow.entities import RunTag
+
+        from flows.dataset_input import dataset_input
+
+        client, project = self.tracking.client, self.tracking.project
+        tags = lineage(project, outcome)
+        client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+        metrics = final_metrics(outcome)
+        client.log_batch(run_id, metrics=metrics[:CHUNK])
+        client.log_inputs(run_id, [dataset_input(project, self.job)])
+        client.log_artifacts(run_id, str(outcome.evaluation.path), "evaluation")
+        client.log_artifacts(run_id, str(outcome.cell.path), "model")
+        client.set_terminated(run_id, FINISHED)
+
+
+def final_metrics(outcome: Outcome) -> list[Metric]:
+    """Return the metrics of a finished cell: `test_fd`, `test_fd_low`, `_high`, `_floor`, costs.
+
+    A value that is not finite has no place in a metric; the file metrics.json holds it as null.
+    The time is that of the evaluation: MLflow keeps one of two equal points, so that logging them
+    again after an interruption doubles nothing.
+    """
+    from mlflow.entities import Metric
+
+    measured = read_json(outcome.evaluation.path / "metrics.json")
+    values: dict[str, Any] = {}
+    for row in measured["rows"]:
+        name = f"{row['split']}_{row['metric']}"
+        values[name] = row["value"]
+        for suffix in ("low", "high", "floor"):
+            values[f"{name}_{suffix}"] = row.get(suffix)
+    for field in ("nfe", "seconds_per_sample", "cpu_seconds_per_sample"):
+        values[field] = measured.get(field)
+    for field in ("parameters", "final_loss", "train_seconds", "cpu_seconds"):
+        values[field] = outcome.cell.summary.get(field)
+    now = round(datetime.fromisoformat(outcome.evaluation.manifest["created"]).timestamp() * 1000)
+    metrics = [Metric(k, float(v), now, 0) for k, v in values.items() if _finite(v)]
+    for point in measured.get("curve", []):
+        if _finite(point.get("value")):
+            name = f"curve_{point['metric']}"
+            metrics.append(Metric(name, float(point["value"]), now, int(point["nfe"])))
+    return metrics
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _log_params(client: Any, run_id: str, params: dict[str, str]) -> None:
+    from mlflow.entities import Param
+
+    client.log_batch(run_id, params=[Param(k, v[:6000]) for k, v in sorted(params.items())])

@@ -1,0 +1,140 @@
+"""The cell, the unit of work: one (dataset, process, network, seed), trained once and evaluated.
+
+A result is looked up by its key (sgm_core.spec) and nothing else: whoever asks (a stage, a
+scheduled run, the command line, a test), the same question finds the same entry, and a changed
+answer cannot hide behind an old name.
+
+torch is imported only if something has to be computed, so that a grid in which nothing changed
+costs the hashing of its files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sgm_core.code import closure_hash
+from sgm_core.device import device_class
+from sgm_core.errors import SgmError
+from sgm_core.spec import (
+    CellSpec,
+    EvaluationSpec,
+    Job,
+    cells_of,
+    digest_of,
+    identity_key,
+    jobs_of,
+)
+from sgm_core.store import Entry, Store
+
+__all__ = [
+    "CELLS",
+    "EVALUATIONS",
+    "CellSpec",
+    "Emit",
+    "EvaluationSpec",
+    "Job",
+    "Outcome",
+    "cells_of",
+    "device_class",
+    "ensure_cell",
+    "jobs_of",
+    "lookup",
+]
+
+CELLS, EVALUATIONS = "cells", "evaluations"
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished cell: its verified entries, and whether both were there already."""
+
+    spec: CellSpec
+    cell: Entry
+    evaluation: Entry
+    cached: bool
+
+
+def lookup(job: Job, emit: Emit | None = None) -> Outcome | None:
+    """Return a finished, verified cell with its evaluation, or None. Computes nothing."""
+    store, log = Store(job.store), _log(emit)
+    cell = store.find(CELLS, job.spec.key, log)
+    if cell is None:
+        return None
+    evaluation = store.find(EVALUATIONS, job.evaluation_spec(cell.key).key, log)
+    return None if evaluation is None else Outcome(job.spec, cell, evaluation, cached=True)
+
+
+def ensure_cell(job: Job, emit: Emit) -> Outcome:
+    """Return a finished, verified cell, training and evaluating it if there is none.
+
+    Single-flight: of many callers with the same key one works and the others wait; an interrupted
+    one is resumed from its checkpoint. `emit` receives progress and messages.
+
+    Raises:
+        SgmError: one sentence; what was finished stays.
+    """
+    store, log, built = Store(job.store), _log(emit), []
+    labels = {"experiment": job.spec.experiment, "name": job.spec.name}
+
+    def train(work: Path) -> dict[str, Any]:
+        from sgm_core.train.run import train_cell
+
+        built.append(CELLS)
+        _check_code(job.spec.modules, identity["code"])
+        if digest_of(job.dataset / "dataset.json", "dataset") != job.spec.data_digest:
+            raise SgmError(f"{job.dataset} has changed since this cell was planned; run again")
+        spec = {**job.spec.as_dict(), "checkpoint_every": job.checkpoint_every}
+        summary: dict[str, Any] = train_cell(spec, job.dataset, work, emit)
+        return summary
+
+    def evaluate(work: Path) -> dict[str, Any]:
+        from sgm_core.evaluate.run import evaluate as measure
+
+        built.append(EVALUATIONS)
+        _check_code(spec.modules, measured["code"])
+        settings = job.sampling, job.evaluation
+        summary: dict[str, Any] = measure(
+            cell.path, job.dataset, job.reference, *settings, work, emit
+        )
+        return summary
+
+    identity = job.spec.identity()
+    with _named(job.spec.name):
+        cell = store.ensure(CELLS, identity_key(identity), train, {**labels, **identity}, log)
+        spec = job.evaluation_spec(cell.key)
+        measured = spec.identity()
+        evaluation = store.ensure(
+            EVALUATIONS, identity_key(measured), evaluate, {**labels, **measured}, log
+        )
+    return Outcome(job.spec, cell, evaluation, cached=not built)
+
+
+_loaded: dict[str, str] = {}
+
+
+def _check_code(modules: list[str], planned: str) -> None:
+    """Refuse to compute under a key that stands for other code than this process has loaded."""
+    now = closure_hash(modules)
+    if planned != now or _loaded.setdefault(" ".join(modules), now) != now:
+        raise SgmError("sgm_core was edited while this process was running; start it again")
+
+
+def _log(emit: Emit | None) -> Callable[[str], None] | None:
+    return emit and (lambda text: emit({"event": "message", "text": text}))
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say which cell failed, in front of why; the error keeps its class and exit code."""
+    try:
+        yield
+    except SgmError as error:
+        if error.args and name not in str(error):
+            error.args = (f"cell {name}: {error}", *error.args[1:])
+        raise

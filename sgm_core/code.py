@@ -1,0 +1,207 @@
+"""Which code made a result: a hash of the trainer's own import closure.
+
+    closure(M)  =  M, and every module inside sgm_core that a module of the closure imports
+    hash(M)     =  SHA-256 over (name, abstract syntax tree without docstrings) of the closure
+
+Comments, docstrings and layout are not in the tree, so rewording them retrains nothing; any other
+edit in any file that the trainer can reach changes the hash. Imports count wherever they stand in
+a file (also inside a function), except under `if TYPE_CHECKING:`, which never runs. A package that
+is only passed through (`sgm_core.data` in `from sgm_core.data.dataset import X`) counts with its own
+`__init__` and not with what that imports: no name of it is used, and no module of sgm_core does
+anything by being imported.
+
+A process, network or sampler is named in `sgm_core.config` by a string "module:Class" and loaded by
+that name; no file imports them all, so the one that a cell uses is added to M by its name and an
+edit of another one leaves the cell alone.
+
+Two things that the trainer imports are left out on purpose:
+
+* `sgm_core.config`, `sgm_core.errors`: the resolved parameters are in a cell's key, so a changed
+  default changes the keys that it touches and no others; wording changes none.
+* `sgm_core.store`: how bytes reach the disk changes none of them.
+
+The hash does not depend on the Python version: fields that are empty are not written.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from sgm_core.errors import SgmError
+
+PACKAGE = "sgm_core"
+ROOT = Path(__file__).resolve().parent.parent
+LEFT_OUT = ("sgm_core.config", "sgm_core.errors", "sgm_core.store")
+
+
+def closure_hash(modules: Iterable[str], root: Path = ROOT) -> str:
+    """Return the hash of the code that `modules` can reach.
+
+    Args:
+        modules: dotted names inside sgm_core, e.g. ["sgm_core.train.run", "sgm_core.process.vp"].
+        root: the folder that holds the package `sgm_core`.
+
+    Raises:
+        SgmError: a module does not exist, or a file has a syntax error (file and line named).
+    """
+    asked = (tuple(sorted(set(modules))), str(root))
+    if asked in _known:
+        places, signature, known = _known[asked]
+        if _signature(places) == signature:
+            return known
+    found = sorted(closure(asked[0], root).items())
+    # Folders too: a new file can make an imported name a module.
+    places = sorted({str(place) for _, path in found for place in (path, path.parent)})
+    signature = _signature(places)
+    digest = hashlib.sha256()
+    for name, path in found:
+        digest.update(f"{name} {_read(path).digest}\n".encode())
+    _known[asked] = places, signature, digest.hexdigest()
+    return digest.hexdigest()
+
+
+# What was asked before -> the files and folders it depended on, their state, the answer.
+_known: dict[tuple[tuple[str, ...], str], tuple[list[str], list[tuple[int, ...]], str]] = {}
+
+
+def _signature(places: list[str]) -> list[tuple[int, ...]]:
+    """The state of files and folders: enough to see that none was edited, added or removed."""
+    states = []
+    for place in places:
+        try:
+            stat = os.stat(place)
+        except OSError:
+            return []
+        states.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    return states
+
+
+def closure(modules: Iterable[str], root: Path = ROOT) -> dict[str, Path]:
+    """Return the import closure of `modules`: dotted name -> file.
+
+    Raises:
+        SgmError: a module of the list does not exist.
+    """
+    found: dict[str, Path] = {}
+    # True: names of the module are used; False: a package that is only passed through.
+    todo = [(name, True) for name in modules]
+    for name, _ in todo:
+        if _file(name, root) is None:
+            raise SgmError(f"module {name} does not exist below {root}; check its target")
+    done: set[tuple[str, bool]] = set()
+    while todo:
+        name, entered = todo.pop()
+        path = _file(name, root)
+        if (name, entered) in done or path is None or _left_out(name):
+            continue
+        done.add((name, entered))
+        found[name] = path
+        todo += [(parent, False) for parent in _parents(name)]
+        if entered:
+            base = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            for statement in _read(path).imports:
+                todo += _targets(statement, base, root)
+    return found
+
+
+# An import as written: (dots, module, names); `import a.b` has no names.
+Import = tuple[int, str, tuple[str, ...]]
+
+
+class _Parsed:
+    """What is needed of one file: its hash and its imports."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.digest = hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()
+        self.imports = tuple(_imports(tree))
+
+
+def _read(path: Path) -> _Parsed:
+    """Parse a file once per version of it."""
+    try:
+        stat = os.stat(path)
+        return _parse(str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    except SyntaxError as error:
+        raise SgmError(f"{path}, line {error.lineno}: {error.msg}; mend the file") from None
+    except (OSError, ValueError) as error:
+        raise SgmError(f"{path}: cannot be read as Python ({error}); mend the file") from None
+
+
+@functools.lru_cache(maxsize=1024)
+def _parse(path: str, mtime_ns: int, size: int, inode: int) -> _Parsed:
+    return _Parsed(ast.parse(Path(path).read_bytes(), filename=path))
+
+
+def _plain(node: object) -> object:
+    """The tree as nested tuples, without positions, docstrings and empty fields."""
+    if isinstance(node, ast.AST):
+        fields = [(name, getattr(node, name, None)) for name in node._fields]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+            fields = [(name, body if name == "body" else value) for name, value in fields]
+        kept = [(name, _plain(v)) for name, v in fields if v is not None and v != []]
+        return (type(node).__name__, *kept)
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    return node
+
+
+def _imports(node: ast.AST) -> Iterator[Import]:
+    """The import statements below a node that can run."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from ((0, alias.name, ()) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            yield (child.level, child.module or "", tuple(a.name for a in child.names))
+        elif isinstance(child, ast.If) and _type_checking(child.test):
+            for other in child.orelse:
+                yield from _imports(ast.Module([other], []))
+        else:
+            yield from _imports(child)
+
+
+def _type_checking(test: ast.expr) -> bool:
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
+        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
+    )
+
+
+def _targets(statement: Import, base: str, root: Path) -> Iterator[tuple[str, bool]]:
+    """The modules of sgm_core that an import statement enters, or passes through."""
+    dots, module, names = statement
+    if dots:
+        parts = base.split(".")
+        parts = parts[: len(parts) - dots + 1]
+        module = ".".join([*parts, module] if module else parts)
+    if module != PACKAGE and not module.startswith(f"{PACKAGE}."):
+        return
+    inside = [name for name in names if _file(f"{module}.{name}", root) is not None]
+    yield from ((f"{module}.{name}", True) for name in inside)
+    # `from package import module` alone only passes through the package.
+    yield (module, len(inside) < len(names))
+    if not names:  # `import a.b.c` gives the names of a and a.b as well
+        yield from ((package, True) for package in [module, *_parents(module)])
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:i]) for i in range(1, len(parts))]
+
+
+def _left_out(name: str) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in LEFT_OUT)
+
+
+def _file(name: str, root: Path) -> Path | None:
+    """The file of a module: `a/b.py` or `a/b/__init__.py`."""
+    # Plain strings, because this is asked some 100 times per key and pathlib would dominate it.
+    path = os.path.join(root, *name.split("."))
+    for candidate in (f"{path}.py", os.path.join(path, "__init__.py")):
+        if os.path.isfile(candidate):
+            return Path(candidate)
+    return None

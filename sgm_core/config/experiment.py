@@ -1,0 +1,161 @@
+"""params.yaml as one frozen object: datasets, experiments, the list of active ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sgm_core.config.base import Frozen, build, build_kind
+from sgm_core.config.data import DATASETS, DatasetParams
+from sgm_core.config.net import NETS, NetParams
+from sgm_core.config.process import PROCESSES, ProcessParams
+from sgm_core.config.training import (
+    EvaluationConfig,
+    SamplingConfig,
+    SelectionConfig,
+    TrainingConfig,
+)
+from sgm_core.errors import UsageError, unknown
+
+SECTIONS: dict[str, type[Frozen]] = {
+    "training": TrainingConfig,
+    "sampling": SamplingConfig,
+    "evaluation": EvaluationConfig,
+    "selection": SelectionConfig,
+}
+FIELDS = ["dataset", "seeds", "processes", "nets", *SECTIONS]
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """One experiment: a dataset, a grid of processes x nets x seeds, and how to judge it."""
+
+    name: str
+    dataset: str
+    seeds: tuple[int, ...]
+    processes: dict[str, ProcessParams]
+    nets: dict[str, NetParams]
+    training: TrainingConfig
+    sampling: SamplingConfig
+    evaluation: EvaluationConfig
+    selection: SelectionConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole of params.yaml."""
+
+    datasets: dict[str, DatasetParams]
+    experiments: dict[str, ExperimentConfig]
+    active: tuple[str, ...]
+
+    def experiment(self, name: str) -> ExperimentConfig:
+        """Return an experiment by name; an unknown name says which is nearest."""
+        if name not in self.experiments:
+            raise unknown("experiment", name, self.experiments)
+        return self.experiments[name]
+
+    def dataset(self, name: str) -> DatasetParams:
+        """Return a dataset's parameters by name; an unknown name says which is nearest."""
+        if name not in self.datasets:
+            raise unknown("dataset", name, self.datasets)
+        return self.datasets[name]
+
+
+def load_config(path: str | os.PathLike[str] = "params.yaml") -> Config:
+    """Read and validate params.yaml.
+
+    Raises:
+        UsageError: the file is missing or not YAML, or a field is wrong (named, with the fix).
+    """
+    file = Path(path)
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(
+            f"{file} does not exist; run from the project's folder or name it with --params"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        detail = " ".join(str(error).split())
+        raise UsageError(f"{file.name} is not valid YAML: {detail}") from None
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{file.name}: write a mapping with datasets, experiments and active")
+    try:
+        return parse_config(values)
+    except UsageError as error:
+        raise UsageError(f"{file.name}: {error}") from None
+
+
+def parse_config(values: Mapping[str, Any]) -> Config:
+    """Validate an already read params.yaml."""
+    _check_names("", values, ["datasets", "experiments", "active"])
+    datasets = {
+        str(name): build_kind(DATASETS, str(name), entry, ["datasets", str(name)])
+        for name, entry in _mapping(values, "datasets", "").items()
+    }
+    experiments = {
+        str(name): _experiment(str(name), entry, datasets)
+        for name, entry in _mapping(values, "experiments", "").items()
+    }
+    active = values.get("active") or []
+    if not isinstance(active, list):
+        raise UsageError(f"active: {active!r} is not valid: write a list of experiments")
+    for name in active:
+        if name not in experiments:
+            raise UsageError(f"active: {unknown('experiment', name, experiments)}")
+    return Config(datasets, experiments, tuple(active))
+
+
+def _experiment(
+    name: str, entry: object, datasets: Mapping[str, DatasetParams]
+) -> ExperimentConfig:
+    where = f"experiments.{name}"
+    if not isinstance(entry, Mapping):
+        raise UsageError(f"{where}: {entry!r} is not valid: write a mapping of fields")
+    _check_names(where, entry, FIELDS)
+    dataset = entry.get("dataset", name)
+    if dataset not in datasets:
+        raise UsageError(f"{where}.dataset: {unknown('dataset', dataset, datasets)}")
+    processes = {
+        str(label): build_kind(PROCESSES, str(label), params, [where, "processes", str(label)])
+        for label, params in _mapping(entry, "processes", where).items()
+    }
+    nets = {
+        str(label): build_kind(NETS, str(label), params, [where, "nets", str(label)])
+        for label, params in _mapping(entry, "nets", where).items()
+    }
+    seeds = entry.get("seeds", [0])
+    if not (isinstance(seeds, list) and seeds and all(_is_seed(s) for s in seeds)):
+        raise UsageError(
+            f"{where}.seeds: {seeds!r} is not valid: write a list of whole numbers from 0"
+        )
+    if len(set(seeds)) != len(seeds):
+        raise UsageError(f"{where}.seeds: {seeds!r} names a seed twice; name each once")
+    sections: dict[str, Any] = {
+        key: build(model, entry.get(key), [where, key]) for key, model in SECTIONS.items()
+    }
+    return ExperimentConfig(name, str(dataset), tuple(seeds), processes, nets, **sections)
+
+
+def _is_seed(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _mapping(values: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+    path = f"{where}.{key}" if where else key
+    entry = values.get(key)
+    if not isinstance(entry, Mapping) or not entry:
+        raise UsageError(f"{path}: {entry!r} is not valid: write a mapping with at least one name")
+    return entry
+
+
+def _check_names(where: str, values: Mapping[str, Any], choices: list[str]) -> None:
+    for name in values:
+        if name not in choices:
+            prefix = f"{where}." if where else ""
+            raise UsageError(f"{prefix}{name}: {unknown('field', name, choices)}")

@@ -1,0 +1,93 @@
+"""How a cell is trained, sampled, evaluated and selected."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from sgm_core.config.base import Frozen
+from sgm_core.errors import did_you_mean
+from sgm_core.sample.names import DEFAULT_SAMPLER, SAMPLERS
+
+
+class TrainingConfig(Frozen):
+    """The trainer's settings; every field is part of the cell's key."""
+
+    steps: int = Field(2000, ge=1, description="optimiser steps")
+    batch: int = Field(256, ge=1, description="items per step")
+    lr: float = Field(3e-3, gt=0, description="peak learning rate of AdamW")
+    betas: tuple[float, float] = Field((0.9, 0.99), description="AdamW moments")
+    weight_decay: float = Field(0.0, ge=0)
+    warmup: int = Field(50, ge=0, description="steps of linear warm-up")
+    schedule: Literal["cosine", "constant"] = "cosine"
+    grad_clip: float = Field(1.0, gt=0, description="largest global gradient norm")
+    ema: float = Field(0.99, ge=0, lt=1, description="decay of the weights' moving average")
+    parametrisation: Literal["edm", "native"] = Field(
+        "edm", description="edm: preconditioned denoiser; native: the SDE's own noise prediction"
+    )
+    time_sampling: Literal["lognormal", "loguniform", "uniform"] = Field(
+        "lognormal", description="law of training times: through ln sigma_eff, or uniform in t"
+    )
+    p_mean: float = Field(-1.2, description="lognormal: mean of ln sigma_eff")
+    p_std: float = Field(1.2, gt=0, description="lognormal: standard deviation of ln sigma_eff")
+    label_dropout: float = Field(
+        0.1, ge=0, le=1, description="share of items trained without their class label"
+    )
+    precision: Literal["float32", "bf16"] = Field(
+        "float32", description="bf16: autocast where the device has it"
+    )
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(1, ge=1, le=256, description="CPU threads of one cell's process")
+    checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")
+
+
+class SamplingConfig(Frozen):
+    """The sampler that the leaderboard and `generate` use by default."""
+
+    sampler: str = Field(DEFAULT_SAMPLER, description=f"one of {', '.join(SAMPLERS)}")
+    steps: int = Field(
+        25,
+        ge=1,
+        le=100_000,
+        description="solver steps, one network evaluation each (heun: two, but for the last one; "
+        "ode: as many as its tolerance asks for)",
+    )
+
+    @field_validator("sampler")
+    @classmethod
+    def _known_sampler(cls, value: str) -> str:
+        if value not in SAMPLERS:
+            raise ValueError(f"unknown sampler{did_you_mean(value, SAMPLERS)}")
+        return value
+
+    grid: Literal["log", "rho", "quadratic", "uniform"] = Field(
+        "log", description="spacing of the noise levels"
+    )
+    sigma_min: float = Field(
+        0.002, gt=0, description="smallest sigma_eff of the grid, in units of the model space"
+    )
+    guidance: float = Field(1.0, ge=0, description="classifier-free guidance (1: none)")
+
+
+class EvaluationConfig(Frozen):
+    """What is measured on a finished cell."""
+
+    samples: int = Field(10_000, ge=10, description="samples drawn for the metrics")
+    seed: int = Field(1234, ge=0, description="first of the per-sample seeds, common to all cells")
+    bootstrap: int = Field(100, ge=10, le=10_000, description="bootstrap replicates per interval")
+    nfe_curve: tuple[int, ...] = Field(
+        (5, 10, 25, 50), description="steps at which quality against NFE is measured"
+    )
+    curve_samples: int = Field(2000, ge=10, description="samples per point of that curve")
+    batch: int = Field(1000, ge=1, description="samples drawn at once")
+
+
+class SelectionConfig(Frozen):
+    """Which cell wins. Chosen on the validation split, reported on the test split."""
+
+    metric: str = Field("auto", description="auto: sliced_w2 for points, fd for images")
+    max_memorised: float = Field(0.25, ge=0, le=1, description="largest memorised share (images)")
+    min_improvement: float = Field(
+        0.0, ge=0, description="relative gain over the champion that a promotion needs"
+    )

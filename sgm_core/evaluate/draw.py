@@ -1,0 +1,185 @@
+"""Drawing the samples of one model in chunks, and keeping of them only what is needed.
+
+Item i is drawn from seed + i, so chunks, the quality-against-NFE curve and another machine get the
+same samples. Pictures are turned into features and thumbnails chunk by chunk: 50,000 pictures of
+64 x 64 x 3 are never in memory at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgm_core.evaluate.classes import PREDICT_LIMIT
+from sgm_core.evaluate.features import FeatureNetwork, embed
+from sgm_core.evaluate.manifold import CLOSENESS_LIMIT
+from sgm_core.evaluate.pixels import rounded, thumbnails
+
+Array = NDArray[Any]
+# Samples beyond this many bytes (float32) are measured but not kept on disk.
+KEEP_BYTES = 256 << 20
+# A number of this size is as good as infinite: its square still fits, its fourth power hardly.
+DIVERGED = 1e30
+THUMB_LIMIT = max(PREDICT_LIMIT, CLOSENESS_LIMIT)
+
+
+@dataclass
+class Drawn:
+    """Samples as measured.
+
+    `x`: the kept samples in the data's range; `features` of all pictures and `thumbs` of the first
+    5,000 (None for points); `labels`: the classes asked for; `finite`: which samples are finite;
+    `nfe`: network evaluations per sample (the largest of the chunks); seconds for all samples.
+    """
+
+    x: Array
+    finite: NDArray[np.bool_]
+    labels: Array | None
+    features: Array | None
+    thumbs: Array | None
+    nfe: int
+    seconds: float
+    cpu_seconds: float
+
+    def __len__(self) -> int:
+        return len(self.finite)
+
+
+class Progress:
+    """Turns steps of the sampler into progress events, at most two a second."""
+
+    def __init__(self, emit: Callable[[dict[str, Any]], None], total: int) -> None:
+        self.emit = emit
+        self.total = max(total, 1)
+        self.done = 0.0
+        self.start = self.last = time.monotonic()
+
+    def add(self, steps: float) -> None:
+        """Count network steps that were done."""
+        self.done += steps
+        now = time.monotonic()
+        if now - self.last > 0.5 or self.done >= self.total:
+            self.last = now
+            rate = self.done / max(now - self.start, 1e-9)
+            self.emit(
+                {
+                    "event": "progress",
+                    "phase": "evaluate",
+                    "step": min(round(self.done), self.total),
+                    "steps": self.total,
+                    "loss": None,
+                    "steps_per_s": rate,
+                    "eta_s": max(self.total - self.done, 0.0) / rate,
+                }
+            )
+
+
+def draw(
+    model: Any,
+    n: int,
+    *,
+    seed: int,
+    batch: int,
+    settings: dict[str, Any],
+    labels: Array | None,
+    span: tuple[float, float] | None,
+    network: FeatureNetwork | None,
+    progress: Progress,
+) -> Drawn:
+    """Draw n samples.
+
+    Args:
+        model: a `ScoreModel`.
+        n: how many.
+        seed: item i uses seed + i.
+        batch: samples per chunk.
+        settings: steps, sampler, grid, sigma_min, guidance, as `ScoreModel.sample` takes them.
+        labels: class asked for per item (n,), or None.
+        span: lowest and highest pixel (images), or None (points).
+        network: feature network (images), or None.
+        progress: is told of every chunk.
+    """
+    arrays: list[Array] = []
+    finite, asked, features, thumbs = [], [], [], []
+    nfe, seconds, cpu, bytes_kept = 0, 0.0, 0.0, 0
+    for start, count in _chunks(n, batch):
+        label = None if labels is None else labels[start : start + count]
+        result = model.sample(count, seed=seed + start, batch=count, label=label, **settings)
+        nfe = max(nfe, int(result.nfe))
+        seconds += result.seconds
+        cpu += result.cpu_seconds
+        x = np.asarray(result.x)
+        with np.errstate(invalid="ignore"):
+            good = (np.abs(x.reshape(count, -1)) < DIVERGED).all(1)
+        finite.append(good)
+        if result.labels is not None:
+            asked.append(np.asarray(result.labels))
+        if span is not None and network is not None:
+            # A picture that is not finite is never measured, but must not poison its batch.
+            whole = rounded(np.nan_to_num(x, nan=span[0], posinf=span[1], neginf=span[0]), span)
+            features.append(embed(network, whole, span))
+            if start < THUMB_LIMIT:
+                thumbs.append(thumbnails(whole, span))
+        # Points are measured as they are; of pictures the features are enough.
+        if span is None or bytes_kept < KEEP_BYTES:
+            bytes_kept += 4 * x.size
+            arrays.append(x)
+        progress.add(settings["steps"])
+    return Drawn(
+        np.concatenate(arrays),
+        np.concatenate(finite),
+        np.concatenate(asked) if asked else None,
+        np.concatenate(features) if features else None,
+        np.concatenate(thumbs) if thumbs else None,
+        nfe,
+        seconds,
+        cpu,
+    )
+
+
+def head(drawn: Drawn, n: int) -> Drawn:
+    """Return the first n of the samples; the seconds are shared out evenly."""
+    share = n / len(drawn)
+    return Drawn(
+        drawn.x[:n],
+        drawn.finite[:n],
+        None if drawn.labels is None else drawn.labels[:n],
+        None if drawn.features is None else drawn.features[:n],
+        None if drawn.thumbs is None else drawn.thumbs[:n],
+        drawn.nfe,
+        drawn.seconds * share,
+        drawn.cpu_seconds * share,
+    )
+
+
+def kept(drawn: Drawn) -> Drawn:
+    """Return the samples that go to disk: the first ones, up to 256 MiB as float32."""
+    item = 4 * int(np.prod(drawn.x.shape[1:]))
+    return head(drawn, min(len(drawn.x), max(1, KEEP_BYTES // item)))
+
+
+def chunk_count(n: int, batch: int) -> int:
+    """Return into how many chunks n samples are drawn."""
+    return -(-n // batch)
+
+
+def _chunks(n: int, batch: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, n, batch):
+        yield start, min(batch, n - start)
+
+
+def shares_of_classes(labels: Array, classes: int, n: int, seed: int) -> Array:
+    """Return n classes in the proportions of `labels`, in a seeded order.
+
+    A perfect model asked for classes in the data's proportions draws from the data's law; asked for
+    all classes equally often it would not. Largest remainders: no class is off by more than 1.
+    """
+    expected = np.bincount(labels, minlength=classes) * (n / len(labels))
+    counts = np.floor(expected).astype(int)
+    counts[np.argsort(counts - expected, kind="stable")[: n - counts.sum()]] += 1
+    return np.random.default_rng(seed).permutation(np.repeat(np.arange(classes), counts))

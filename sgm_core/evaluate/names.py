@@ -1,0 +1,77 @@
+"""The metrics by name: for which data, which direction is better, and one line of meaning.
+
+A new metric is one function in `points`, `rolls` or `images` (registered there in `MEASURES`) and
+one line here. Nothing heavy is imported, so that a leaderboard is sorted in milliseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sgm_core.errors import UsageError, unknown
+
+Kind = Literal["points", "images"]
+Better = Literal["lower", "higher"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One line of the table: `needs` is "" or what the data must have ("swiss_roll", "labels")."""
+
+    kind: Kind
+    better: Better
+    text: str
+    needs: str = ""
+
+
+METRICS: dict[str, Metric] = {
+    "sliced_w2": Metric("points", "lower", "sliced 2-Wasserstein distance"),
+    "w2": Metric("points", "lower", "exact 2-Wasserstein distance on at most 1,000 points"),
+    "energy": Metric("points", "lower", "energy distance (unbiased, may be just below 0)"),
+    "mmd": Metric("points", "lower", "squared MMD, five Gaussian kernels (unbiased)"),
+    "off": Metric("points", "lower", "RMS distance to the noise-free rolls", "swiss_roll"),
+    "local": Metric("points", "lower", "sliced W2 with the five rolls overlaid", "swiss_roll"),
+    "mode_balance": Metric("points", "lower", "largest |share of a roll - 0.2|", "swiss_roll"),
+    "fd": Metric("images", "lower", "Frechet distance of the dataset's own features"),
+    "kid": Metric("images", "lower", "kernel distance of the same features (unbiased)"),
+    "precision": Metric("images", "higher", "share of samples inside the real manifold"),
+    "recall": Metric("images", "higher", "share of real images inside the samples' manifold"),
+    "density": Metric("images", "higher", "real neighbourhoods per sample, 1 for real data"),
+    "coverage": Metric("images", "higher", "share of real neighbourhoods that hold a sample"),
+    "memorised": Metric("images", "lower", "share of samples that copy a training image"),
+    "agreement": Metric("images", "higher", "share of samples of the class asked for", "labels"),
+    "class_balance": Metric("images", "lower", "largest |share of a class - real|", "labels"),
+}
+
+MAIN: dict[str, str] = {"points": "sliced_w2", "images": "fd"}
+
+
+def main_metric(kind: str, wanted: str = "auto", source: str = "", labelled: bool = False) -> str:
+    """Return the metric that ranks cells: `wanted`, or the usual one for this kind of data.
+
+    Args:
+        kind: "points" or "images".
+        wanted: a metric's name, or "auto".
+        source: the kind of dataset ("swiss_roll" has metrics of its own).
+        labelled: whether the data has class labels.
+
+    Raises:
+        UsageError: the metric does not exist, or not for this data.
+    """
+    if wanted == "auto":
+        return MAIN[kind]
+    names = names_for(kind, source, labelled)
+    if wanted not in METRICS:
+        raise unknown("metric", wanted, names)
+    if wanted not in names:
+        raise UsageError(
+            f"metric {wanted!r} cannot be measured on this data; choose one of: {', '.join(names)}"
+        )
+    return wanted
+
+
+def names_for(kind: str, source: str = "", labelled: bool = False) -> list[str]:
+    """Return the names of the metrics that this data can have, in the order of the table."""
+    has = {"", source} | ({"labels"} if labelled else set())
+    return [name for name, m in METRICS.items() if m.kind == kind and m.needs in has]

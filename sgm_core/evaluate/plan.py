@@ -1,0 +1,101 @@
+"""Which samples of a model are drawn: those of the metrics, and few at each number of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgm_core.data.dataset import Dataset
+from sgm_core.errors import SgmError
+from sgm_core.evaluate.draw import Drawn, Progress, chunk_count, draw, head, shares_of_classes
+from sgm_core.evaluate.reference import Reference
+from sgm_core.sample.names import DEFAULT_SAMPLER
+
+Array = NDArray[Any]
+
+
+class Drawer:
+    """Draws the samples of the metrics and of the quality-against-NFE curve.
+
+    Args:
+        model: a `ScoreModel`, and `config`: its config.json.
+        data, held: the dataset and its reference.
+        sampling, evaluation: fields of `SamplingConfig` and `EvaluationConfig`.
+        emit: receives progress and message events.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        config: dict[str, Any],
+        data: Dataset,
+        held: Reference,
+        sampling: dict[str, Any],
+        evaluation: dict[str, Any],
+        emit: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self.model, self.data, self.held, self.emit = model, data, held, emit
+        self.n, self.seed = int(evaluation["samples"]), int(evaluation["seed"])
+        self.batch = int(evaluation["batch"])
+        keys = ("sampler", "grid", "sigma_min", "guidance", "steps")
+        self.settings = {key: sampling[key] for key in keys if key in sampling}
+        self.settings.setdefault("sampler", DEFAULT_SAMPLER)
+        self.sampler = str(self.settings["sampler"])
+        self.points = [int(s) for s in evaluation.get("nfe_curve", ())]
+        self.curve_n = min(int(evaluation.get("curve_samples", self.n)), self.n)
+        self.labels = self._labels(config)
+        total = chunk_count(self.n, self.batch) * self.settings["steps"]
+        for steps in self.points:
+            if steps != self.settings["steps"]:
+                total += chunk_count(self.curve_n, self.batch) * steps
+        self.progress = Progress(emit, total)
+
+    def _labels(self, config: dict[str, Any]) -> Array | None:
+        """Classes to ask for, in the proportions of the train split; None: not conditional."""
+        known = config.get("data", {}).get("labels") or []
+        train = self.data.split("train").labels if self.data.kind == "images" else None
+        if not known or train is None:
+            return None
+        return shares_of_classes(np.asarray(train), len(known), self.n, self.seed)
+
+    def main(self) -> Drawn:
+        """Draw the samples of the metrics."""
+        return self._draw(self.n, self.settings)
+
+    def curve(self, drawn: Drawn) -> Iterator[Drawn]:
+        """Yield the first samples at each number of steps that the sampler can do."""
+        seen: set[int] = set()
+        for steps in self.points:
+            if steps == self.settings["steps"]:
+                part = head(drawn, self.curve_n)
+            else:
+                try:
+                    part = self._draw(self.curve_n, self.settings | {"steps": steps})
+                except SgmError as error:
+                    text = f"quality against NFE: {steps} steps left out: {error}"
+                    self.emit({"event": "message", "text": text})
+                    continue
+            # An adaptive sampler spends the same evaluations whatever the steps.
+            if part.nfe not in seen:
+                seen.add(part.nfe)
+                yield part
+
+    def _draw(self, n: int, settings: dict[str, Any]) -> Drawn:
+        span = None
+        if self.data.kind == "images":
+            low, high = self.data.meta["range"]
+            span = (float(low), float(high))
+        return draw(
+            self.model,
+            n,
+            seed=self.seed,
+            batch=self.batch,
+            settings=settings,
+            labels=None if self.labels is None else self.labels[:n],
+            span=span,
+            network=self.held.network,
+            progress=self.progress,
+        )

@@ -1,0 +1,154 @@
+"""U-Net for images: GroupNorm, SiLU, optional self-attention and class conditioning.
+
+Any height and width (down-sampling rounds up; up-sampling takes the skip's size), 1 to 4 channels,
+square or not. The second convolution of every residual block and the last layer start at zero.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sgm_core.nets.embeddings import ClassEmbedding, NoiseEmbedding
+
+
+def _groups(channels: int) -> int:
+    """Return the largest number of groups <= 8 that divides the channels."""
+    return next(g for g in (8, 6, 4, 3, 2, 1) if channels % g == 0)
+
+
+def _zero(module: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(module.weight)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+    return module
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions; the embedding scales and shifts the second normalisation."""
+
+    def __init__(self, inputs: int, outputs: int, embedding: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(_groups(inputs), inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.condition = nn.Linear(embedding, 2 * outputs)
+        self.norm2 = nn.GroupNorm(_groups(outputs), outputs)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = _zero(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        h = self.conv1(functional.silu(self.norm1(x)))
+        scale, shift = self.condition(embedding)[:, :, None, None].chunk(2, dim=1)
+        h = functional.silu(self.norm2(h) * (1 + scale) + shift)
+        return self.skip(x) + self.conv2(self.dropout(h))  # type: ignore[no-any-return]
+
+
+class Attention(nn.Module):
+    """Self-attention over the pixels of one resolution."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(_groups(channels), channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = _zero(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, height, width = x.shape
+        qkv = self.qkv(self.norm(x)).reshape(b, 3, self.heads, c // self.heads, height * width)
+        q, k, v = qkv.transpose(-1, -2).unbind(1)
+        h = functional.scaled_dot_product_attention(q, k, v)
+        return x + self.out(h.transpose(-1, -2).reshape(b, c, height, width))  # type: ignore[no-any-return]
+
+
+class UNet(nn.Module):
+    """The network F(inputs, sigma, labels) for images.
+
+    Args:
+        shape: data shape (C, H, W).
+        in_channels: channels of the whitened state that are fed (1, or k).
+        sigma_data: unused here; part of the contract of all networks.
+        num_classes: 0 for unconditional.
+        channels, multipliers, blocks, attention, heads, dropout: sgm_core.config.net.UNetParams.
+
+    Shapes: inputs (B, in_channels, C, H, W), sigma (B,), labels (B,) or None -> (B, C, H, W).
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        in_channels: int,
+        sigma_data: float,
+        num_classes: int,
+        channels: int,
+        multipliers: tuple[int, ...],
+        blocks: int,
+        attention: tuple[int, ...],
+        heads: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        width = 4 * channels
+        self.noise = NoiseEmbedding(channels)
+        self.embed = nn.Sequential(nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width))
+        self.classes = ClassEmbedding(num_classes, width) if num_classes else None
+        self.enter = nn.Conv2d(in_channels * shape[0], channels, 3, padding=1)
+
+        def stage(inputs: int, outputs: int, level: int) -> nn.ModuleList:
+            block = ResidualBlock(inputs, outputs, width, dropout)
+            attend = Attention(outputs, heads) if level in attention else nn.Identity()
+            return nn.ModuleList([block, attend])
+
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        skips, current = [channels], channels
+        self.levels = len(multipliers)
+        self.blocks = blocks
+        for level, multiplier in enumerate(multipliers):
+            for _ in range(blocks):
+                self.down.append(stage(current, channels * multiplier, level))
+                current = channels * multiplier
+                skips.append(current)
+            if level < self.levels - 1:
+                skips.append(current)
+        self.middle = stage(current, current, self.levels - 1)
+        for level in reversed(range(self.levels)):
+            for _ in range(blocks + 1):
+                outputs = channels * multipliers[level]
+                self.up.append(stage(current + skips.pop(), outputs, level))
+                current = outputs
+        self.norm = nn.GroupNorm(_groups(current), current)
+        self.leave = _zero(nn.Conv2d(current, shape[0], 3, padding=1))
+
+    def _embedding(self, sigma: Tensor, labels: Tensor | None) -> Tensor:
+        embedding = self.embed(self.noise(sigma.log() / 4))
+        if self.classes is not None:
+            missing = torch.full(sigma.shape, -1, dtype=torch.int64, device=sigma.device)
+            embedding = embedding + self.classes(missing if labels is None else labels)
+        return functional.silu(embedding)
+
+    def forward(self, inputs: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        embedding = self._embedding(sigma, labels)
+
+        def run(pair: nn.Module, h: Tensor) -> Tensor:
+            block, attend = pair.children()
+            return attend(block(h, embedding))  # type: ignore[no-any-return]
+
+        h = self.enter(inputs.flatten(1, 2))
+        skips = [h]
+        stages = iter(self.down)
+        for level in range(self.levels):
+            for _ in range(self.blocks):
+                h = run(next(stages), h)
+                skips.append(h)
+            if level < self.levels - 1:
+                h = functional.avg_pool2d(h, 2, ceil_mode=True)
+                skips.append(h)
+        h = run(self.middle, h)
+        for stage in self.up:
+            skip = skips.pop()
+            if h.shape[-2:] != skip.shape[-2:]:
+                h = functional.interpolate(h, size=skip.shape[-2:], mode="nearest")
+            h = run(stage, torch.cat([h, skip], dim=1))
+        return self.leave(functional.silu(self.norm(h)))  # type: ignore[no-any-return]

@@ -1,0 +1,33 @@
+"""Forward processes by name: `make_process("cld", m_inv=4.0, beta=4.0, gamma=0.04)`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from sgm_core.config.base import build
+from sgm_core.config.process import PROCESSES
+from sgm_core.errors import unknown
+
+if TYPE_CHECKING:
+    from sgm_core.process.base import Process
+
+__all__ = ["make_process"]
+
+
+def make_process(name: str, **parameters: object) -> Process:
+    """Build a forward process.
+
+    Args:
+        name: vp, subvp, ve, cld, ...
+        parameters: as in params.yaml; defaults are the papers' (sgm_core.config.process).
+
+    Raises:
+        UsageError: unknown name or parameter, or a value out of its range.
+    """
+    if name not in PROCESSES:
+        raise unknown("process", name, PROCESSES)
+    params = build(PROCESSES[name], parameters, [name])
+    module, _, cls = params.target.partition(":")
+    process: Process = getattr(import_module(module), cls)(**params.model_dump())
+    return process

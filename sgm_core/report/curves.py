@@ -1,0 +1,229 @@
+"""Charts of a whole experiment: loss, quality against NFE, the grid as a heat map, training time.
+
+A process keeps its colour and a network its line style and marker in every chart. Each chart can be
+drawn on a light and on a dark ground; pages show the one that the reader's system prefers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import NDArray
+
+from sgm_core.report.canvas import (
+    FONT,
+    LINES,
+    MARKERS,
+    Ground,
+    chart,
+    figure,
+    heading,
+    text,
+)
+from sgm_core.report.results import Result, direction, lower_is_better, meaning
+from sgm_core.report.words import plain
+
+WIDTH, HEIGHT = 11.0, 5.4
+LEFT, RIGHT = 0.085, 0.80  # the legend stands to the right of the chart
+
+
+def loss_figure(results: Sequence[Result], ground: Ground) -> Figure:
+    """Smoothed loss of every cell over the optimiser steps."""
+    drawn, axes = _chart(ground, "Training loss", "smoothed", "optimiser step", "loss")
+    colours, styles = _keys(results)
+    for result in results:
+        step = np.array([entry["step"] for entry in result.history], dtype=np.float64)
+        loss = np.array([entry["loss"] for entry in result.history], dtype=np.float64)
+        good = np.isfinite(loss) & (loss > 0)
+        if good.any():
+            axes.plot(
+                step[good],
+                smooth(loss[good]),
+                color=ground.colour(colours[result.process]),
+                linestyle=LINES[styles[result.net] % len(LINES)],
+                linewidth=2,
+                solid_capstyle="round",
+            )
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    _log_ticks(axes, ("y",))
+    _legend(drawn, results, ground, markers=False)
+    return drawn
+
+
+def smooth(values: NDArray[np.float64], share: float = 0.04) -> NDArray[np.float64]:
+    """Running mean of the logarithm over `share` of the curve to either side.
+
+    At the steep start the window shrinks evenly on both sides, so that the drop is not levelled;
+    at the flat end only its right half is cut, so that the curve does not end in noise.
+    """
+    half = max(1, int(len(values) * share))
+    total = np.concatenate([[0.0], np.cumsum(np.log(values))])
+    index = np.arange(len(values))
+    reach = np.minimum(index, half)
+    first, last = index - reach, np.minimum(index + reach + 1, len(values))
+    return np.asarray(np.exp((total[last] - total[first]) / (last - first)))
+
+
+def nfe_figure(results: Sequence[Result], metric: str, ground: Ground) -> Figure:
+    """Quality against network evaluations per sample, with the band of real against real."""
+    drawn, axes = _chart(
+        ground,
+        "Quality against sampling cost",
+        f"{metric}: {meaning(metric)}; {direction(metric)}",
+        "network evaluations per sample",
+        metric,
+    )
+    colours, styles = _keys(results)
+    ticks: set[float] = set()
+    for result in results:
+        curve = [p for p in result.document.get("curve", []) if p.get("value") is not None]
+        curve = sorted((p for p in curve if p["metric"] == metric), key=lambda p: p["nfe"])
+        if not curve:
+            continue
+        ticks |= {float(p["nfe"]) for p in curve}
+        axes.plot(
+            [p["nfe"] for p in curve],
+            [p["value"] for p in curve],
+            color=ground.colour(colours[result.process]),
+            linestyle=LINES[styles[result.net] % len(LINES)],
+            marker=MARKERS[styles[result.net] % len(MARKERS)],
+            markersize=6.5,
+            markeredgecolor=ground.paper,
+            linewidth=2,
+        )
+    axes.set_xscale("log")
+    _quality_axis(axes, results, metric, ground)
+    if ticks:
+        shown = sorted(ticks) if len(ticks) <= 8 else sorted(ticks)[:: len(ticks) // 6]
+        axes.xaxis.set_major_locator(FixedLocator(shown))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: plain(x)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    _legend(drawn, results, ground)
+    return drawn
+
+
+def training_time_figure(results: Sequence[Result], metric: str, ground: Ground) -> Figure:
+    """Quality, with its 95 % interval, against seconds of training."""
+    drawn, axes = _chart(
+        ground,
+        "Quality against training time",
+        f"{metric} on the test split with its 95 % interval; {direction(metric)}",
+        "seconds of training",
+        metric,
+    )
+    colours, styles = _keys(results)
+    for result in results:
+        value = result.value(metric)
+        seconds = float(result.summary.get("train_seconds", math.nan))
+        if not (math.isfinite(value) and math.isfinite(seconds)):
+            continue
+        colour = ground.colour(colours[result.process])
+        ends = [result.value(metric, end) for end in ("low", "high")]
+        if all(map(math.isfinite, ends)):
+            axes.plot([seconds] * 2, ends, color=colour, linewidth=1.6, alpha=0.7)
+        axes.plot(
+            [seconds],
+            [value],
+            linestyle="none",
+            marker=MARKERS[styles[result.net] % len(MARKERS)],
+            color=colour,
+            markersize=9,
+            markeredgecolor=ground.paper,
+            markeredgewidth=1.2,
+        )
+    _quality_axis(axes, results, metric, ground)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.4g}"))
+    axes.margins(x=0.12)
+    _legend(drawn, results, ground, lines=False)
+    return drawn
+
+
+def _chart(
+    ground: Ground, title: str, subtitle: str, xlabel: str, ylabel: str
+) -> tuple[Figure, Axes]:
+    drawn = figure(WIDTH, HEIGHT, ground)
+    heading(drawn, ground, title, subtitle, 0.02)
+    axes = drawn.add_axes((LEFT, 0.13, RIGHT - LEFT, 0.72))
+    chart(axes, ground, xlabel=xlabel, ylabel=ylabel)
+    return drawn, axes
+
+
+def _quality_axis(axes: Axes, results: Sequence[Result], metric: str, ground: Ground) -> None:
+    """Log scale where all numbers allow it, and the band of real against real."""
+    rows = [row for r in results if (row := r.row(metric)) and row.get("floor") is not None]
+    band: tuple[float, float] | None = None
+    if rows:
+        floor = float(rows[0]["floor"])
+        ends = (rows[0].get("floor_low"), rows[0].get("floor_high"))
+        band = (float(floor if ends[0] is None else ends[0]),
+                float(floor if ends[1] is None else ends[1]))  # fmt: skip
+    numbers = [float(v) for line in axes.lines for v in np.asarray(line.get_ydata())]
+    if numbers and min(numbers) > 0 and lower_is_better(metric):
+        axes.set_yscale("log")
+        _log_ticks(axes, ("y",))
+    if band is not None:
+        positive = axes.get_yscale() != "log" or band[0] > 0
+        low = band[0] if positive else min(numbers) / 3
+        axes.axhspan(low, max(band[1], low), color=ground.muted, alpha=0.16, linewidth=0)
+        axes.axhline(max(band[1], low), color=ground.muted, linewidth=0.8, alpha=0.6)
+        axes.annotate(
+            "real against real", (0.995, max(band[1], low)), (0, -4),
+            xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", va="top",
+            fontsize=9.5, fontfamily=FONT, color=ground.muted,
+        )  # fmt: skip
+
+
+def _log_ticks(axes: Axes, which: Iterable[str]) -> None:
+    """Plain numbers at 1, 2 and 5 of each decade."""
+    for name in which:
+        axis = axes.yaxis if name == "y" else axes.xaxis
+        axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=12))
+        axis.set_major_formatter(FuncFormatter(lambda v, _: plain(v)))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def _keys(results: Sequence[Result]) -> tuple[dict[str, int], dict[str, int]]:
+    """Numbers of processes and networks in the order of their first appearance in the grid."""
+    processes = list(dict.fromkeys(r.process for r in results))
+    nets = list(dict.fromkeys(r.net for r in results))
+    return {p: i for i, p in enumerate(processes)}, {n: i for i, n in enumerate(nets)}
+
+
+def _legend(
+    drawn: Figure,
+    results: Sequence[Result],
+    ground: Ground,
+    *,
+    lines: bool = True,
+    markers: bool = True,
+) -> None:
+    """Two short lists outside the chart: colours are processes, styles are networks."""
+    colours, styles = _keys(results)
+    y, x, handle = 0.84, RIGHT + 0.03, 0.036
+    for title, entries in (("process", colours), ("network", styles)):
+        text(drawn, x, y, title, ground, size=10, colour=ground.muted)
+        y -= 0.052
+        for name, index in entries.items():
+            process = title == "process"
+            ink = ground.colour(index) if process else ground.ink
+            style = LINES[0 if process else index % len(LINES)]
+            height = [y + 0.012] * 2
+            if process or lines:
+                bar = Line2D([x, x + handle], height, color=ink, linestyle=style)
+                bar.set_linewidth(3 if process else 2)
+                drawn.add_artist(bar)
+            if markers and not process:
+                dot = Line2D([x + handle / 2], height[:1], color=ink, linestyle="none")
+                dot.set_marker(MARKERS[index % len(MARKERS)])
+                drawn.add_artist(dot)
+            short = name if len(name) <= 15 else name[:14] + "…"
+            text(drawn, x + handle + 0.01, y, short, ground, size=11)
+            y -= 0.052
+        y -= 0.03

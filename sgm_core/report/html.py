@@ -1,0 +1,231 @@
+"""report.html: the whole of an experiment in one file that works offline, for light and dark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from sgm_core.config.experiment import ExperimentConfig
+from sgm_core.report.leaderboard import Choice
+from sgm_core.report.markdown import RANKED, with_interval
+from sgm_core.report.page import image, image_by_scheme, page
+from sgm_core.report.results import Result, direction, meaning, number
+from sgm_core.report.tiles import tiles
+from sgm_core.report.words import measured, plain
+
+MOST_TILES = 48
+CHARTS = {
+    "heatmap.png": "the ranking metric by process and network",
+    "nfe.png": "quality against network evaluations per sample",
+    "training_time.png": "quality against training time",
+    "loss.png": "training loss",
+}
+
+
+def report_page(
+    experiment: ExperimentConfig,
+    results: Sequence[Result],
+    frame: pd.DataFrame,
+    choice: Choice,
+    charts: Mapping[str, Mapping[str, bytes]],
+) -> str:
+    """Return the page.
+
+    Args:
+        experiment, results, frame, choice: what is reported.
+        charts: {"light": {file: PNG}, "dark": {file: PNG}}.
+    """
+    best = next((r for r in results if r.name == choice.cell), None)
+    parts = [
+        _head(experiment, frame, choice, best),
+        _table(frame, choice),
+        _samples(results, frame, choice),
+        _best_pictures(best),
+        "<h2>The grid in charts</h2>",
+        *(
+            '<figure class="card chart">'
+            + image_by_scheme(charts["light"][name], charts["dark"][name], words)
+            + "</figure>"
+            for name, words in CHARTS.items()
+        ),
+        _excluded(choice),
+        _facts(experiment, results),
+    ]
+    return page(f"{experiment.name} · report", "\n".join(part for part in parts if part))
+
+
+def _head(
+    experiment: ExperimentConfig, frame: pd.DataFrame, choice: Choice, best: Result | None
+) -> str:
+    main = str(frame.attrs["metric"])
+    done = int((frame["status"] != "failed").sum())
+    title = (
+        f"<header><h1>{escape(experiment.name)}</h1>"
+        f'<p class="quiet">{done} of {len(frame)} cells finished on the dataset '
+        f"{escape(experiment.dataset)}: {escape(', '.join(experiment.processes))} with "
+        f"{escape(', '.join(experiment.nets))}.</p>"
+    )
+    if best is None:
+        reason = f'<p class="reason">{escape(choice.reason)}</p>'
+        return f'{title}<div class="card"><div class="best"></div>{reason}</div></header>'
+    row = frame[frame["cell"] == best.name].iloc[0]
+    low, high = number(row[f"{main}_low"]), number(row[f"{main}_high"])
+    span = f"95 %: {measured(low)} to {measured(high)}" if math.isfinite(low) else "test split"
+    facts = [
+        ("name", "best cell", best.name, f"{best.process} with {best.net}"),
+        ("", f"{main} on the test split", _measured(row[main]), span),
+        ("", "real against real", _measured(row[f"{main}_floor"]), meaning(main)),
+        ("", "evaluations a sample", _number(row["nfe"]), best.document.get("sampler", "")),
+        ("", "training", f"{_number(row['train_seconds'])} s", f"{row['parameters']:,} parameters"),
+    ]
+    boxes = "".join(
+        f'<div class="{kind}"><small>{escape(label)}</small><b>{escape(value)}</b>'
+        f"<small>{escape(str(note))}</small></div>"
+        for kind, label, value, note in facts
+    )
+    return (
+        f'{title}<div class="card"><div class="best">{boxes}</div>'
+        f'<p class="reason quiet">{escape(choice.reason)}</p></div></header>'
+    )
+
+
+def _table(frame: pd.DataFrame, choice: Choice) -> str:
+    main, metrics = str(frame.attrs["metric"]), list(frame.attrs["metrics"])
+    head = [
+        _th("rank", "ascending"),
+        _th("cell", kind="words name"),
+        _th(f"{main}, validation"),
+        *(_th(metric, hint=f"{meaning(metric)}; {direction(metric)}") for metric in metrics),
+        _th("NFE"),
+        _th("s / sample"),
+        _th("training s"),
+        _th("parameters"),
+        _th("status", kind="words"),
+    ]
+    rows = []
+    for row in frame.to_dict("records"):
+        kind = "chosen" if row["cell"] == choice.cell else "out" if pd.isna(row["rank"]) else ""
+        name = escape(str(row["cell"]))
+        cells = [
+            _td(row["rank"]),
+            f'<td class="words name" data-v="{name}">{name}</td>',
+            _td(row[f"{main}_validation"], math.nan),
+            *(_td(row[m], row[f"{m}_low"], row[f"{m}_high"]) for m in metrics),
+            *(_td(row[c]) for c in ("nfe", "seconds_per_sample", "train_seconds")),
+            _td(row["parameters"], whole=True),
+            _status(str(row["status"])),
+        ]
+        rows.append(f'<tr class="{kind}">{"".join(cells)}</tr>')
+    floors = "".join(f"<td>{_measured(frame[f'{m}_floor'].max())}</td>" for m in metrics)
+    foot = f'<tr><td></td><td class="words name">real against real</td><td></td>{floors}'
+    return (
+        f'<h2>Leaderboard</h2><p class="quiet">{escape(RANKED)} Click a heading to sort.</p>'
+        f'<div class="card scroll"><table class="sortable"><thead><tr>{"".join(head)}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody><tfoot>{foot}{'<td></td>' * 5}</tr></tfoot></table></div>"
+    )
+
+
+def _samples(results: Sequence[Result], frame: pd.DataFrame, choice: Choice) -> str:
+    main = str(frame.attrs["metric"])
+    order = {str(name): place for place, name in enumerate(frame["cell"])}
+    shown = sorted(results, key=lambda r: order[r.name])[:MOST_TILES]
+    figures = [
+        f'<figure class="card{" chosen" if result.name == choice.cell else ""}">'
+        f"{image(data, f'samples of {result.name}')}<figcaption><b>{escape(result.name)}</b>"
+        f"<span>{escape(main)} {_measured(result.value(main))}</span></figcaption></figure>"
+        for result, data in zip(shown, tiles(shown), strict=True)
+    ]
+    if not figures:
+        return ""
+    more = f" The first {MOST_TILES} of {len(results)}." if len(results) > MOST_TILES else ""
+    return (
+        "<h2>Samples of every cell</h2><p class='quiet'>The same seeds in every cell: each picture "
+        f"starts from the same noise. Best first.{more}</p>"
+        f'<div class="cells">{"".join(figures)}</div>'
+    )
+
+
+def _best_pictures(best: Result | None) -> str:
+    if best is None:
+        return ""
+    found = []
+    for name, title, words in (
+        ("samples.png", "Real and generated", "real items beside those of the best cell"),
+        ("trajectory.png", "From noise to data", "states and predictions by noise level"),
+        ("field.png", "The score field", "the direction in which the density rises"),
+    ):
+        file = best.outcome.evaluation.path / name
+        if file.is_file():
+            found.append(
+                f'<h2>{title}</h2><p class="quiet">{escape(best.name)}: {words}.</p>'
+                f'<figure class="card dark">{image(file.read_bytes(), words)}</figure>'
+            )
+    return "\n".join(found)
+
+
+def _excluded(choice: Choice) -> str:
+    if not choice.excluded:
+        return ""
+    rows = "".join(
+        f'<tr><td class="words">{escape(cell)}</td><td class="words wide">{escape(why)}</td></tr>'
+        for cell, why in choice.excluded.items()
+    )
+    return f"<h2>Not ranked</h2><div class='card scroll'><table><tbody>{rows}</tbody></table></div>"
+
+
+def _facts(experiment: ExperimentConfig, results: Sequence[Result]) -> str:
+    """How the numbers came about, so that they can be made again."""
+    facts: list[tuple[str, Any]] = [("dataset", experiment.dataset)]
+    if results:
+        document = results[0].document
+        facts += [("data digest", getattr(results[0].outcome.spec, "data_digest", ""))]
+        facts += [("seeds of the samples", f"from {document.get('seed', '')}")]
+        facts += [("noise levels", f"{document.get('grid', '')} grid")]
+    facts += [
+        ("training", _fields(experiment.training.model_dump())),
+        ("evaluation", _fields(experiment.evaluation.model_dump())),
+        ("selection", _fields(experiment.selection.model_dump())),
+    ]
+    rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in facts)
+    return f'<h2>How it was made</h2><dl class="card">{rows}</dl>'
+
+
+def _fields(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _th(name: str, sort: str = "", kind: str = "", hint: str = "") -> str:
+    order = f' aria-sort="{sort}"' if sort else ""
+    title = f' title="{escape(hint)}"' if hint else ""
+    return (
+        f'<th scope="col" class="{kind}"{order}{title}>'
+        f'<button type="button">{escape(name)}</button></th>'
+    )
+
+
+def _td(value: Any, low: Any = None, high: Any = None, whole: bool = False) -> str:
+    if pd.isna(value):
+        return '<td data-v="">-</td>'
+    shown = f"{int(value):,}" if whole else _number(value)
+    span = ""
+    if low is not None:
+        shown, _, span = with_interval(value, low, high).rstrip(")").partition(" (")
+    small = f"<small>{escape(span)}</small>" if span else ""
+    return f'<td data-v="{float(value)!r}">{shown}{small}</td>'
+
+
+def _status(status: str) -> str:
+    kind = "words" if status == "ok" else "words bad"
+    return f'<td class="{kind}" data-v="{escape(status)}">{escape(status)}</td>'
+
+
+def _number(value: Any) -> str:
+    return "-" if pd.isna(value) or not math.isfinite(float(value)) else plain(float(value))
+
+
+def _measured(value: Any) -> str:
+    return with_interval(value, None, None)

@@ -1,0 +1,300 @@
+"""The content-addressed store: key -> a folder of files that is complete, verified and built once.
+
+    <root>/<kind>/<key>/        a finished entry: its files and manifest.json (SHA-256 of each)
+    <root>/<kind>/<key>.work/   an unfinished one: what its builder resumes from
+    <root>/<kind>/<key>.lock    the lease of its builder (see sgm_core.store.lease)
+    <root>/<kind>/<key>.corrupt-N/  a damaged one, moved out of the way and kept for inspection
+
+An entry is finished by one rename:
+
+    build in .work -> fsync every file -> manifest.json (the record) -> rename .work -> fsync
+
+so a crash at any point leaves either the entry or the work folder. A work folder that already
+holds its manifest was interrupted between the last two steps and is finished without building.
+Every read verifies size and SHA-256 of every file, and the manifest's own hash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import json
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sgm_core.errors import SgmError
+from sgm_core.store.files import (
+    TEMPORARY,
+    canonical_json,
+    fsync_dir,
+    fsync_file,
+    json_bytes,
+    os_errors,
+    os_failure,
+    sha256_bytes,
+    sha256_file,
+    write_json,
+)
+from sgm_core.store.lease import lease
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished entry, verified when it was returned.
+
+    `manifest` holds: format, kind, key, describe (what the key stands for), summary (what the
+    builder returned), files {name: {sha256, bytes}}, created (UTC, ISO 8601), seconds.
+    """
+
+    kind: str
+    key: str
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the builder returned."""
+        return dict(self.manifest["summary"])
+
+
+class Damage(Exception):
+    """Why an entry is not what was committed."""
+
+
+class Store:
+    """Finished results below one folder; see the module's description.
+
+    Args:
+        root: the folder; made when something is built.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root).absolute()
+
+    def path(self, kind: str, key: str) -> Path:
+        """Where a finished entry lies."""
+        for part in (kind, key):
+            if not NAME.fullmatch(part):
+                raise SgmError(
+                    f"{part!r} is not a name for the store: use letters, digits, - and _"
+                )
+        return self.root / kind / key
+
+    def work(self, kind: str, key: str) -> Path:
+        """Where an unfinished entry lies."""
+        return self.path(kind, key).with_name(f"{key}.work")
+
+    def find(self, kind: str, key: str, log: Log | None = None) -> Entry | None:
+        """Return a finished entry, or None.
+
+        Every file is read and its hash compared. A damaged entry is reported through `log`
+        (default: the log "sgm_core.store"), renamed to `<key>.corrupt-N`, and None is returned.
+
+        Raises:
+            SgmError: the entry is there and cannot be read (permission, input/output error).
+        """
+        path = self.path(kind, key)
+        with os_errors(path):
+            try:
+                return _verified(path, kind, key)
+            except FileNotFoundError:
+                return None
+            except Damage:
+                pass
+        # What looked damaged may have been replaced while it was read: look again, alone. Whoever
+        # holds the lease is building it anew and has moved the damaged one already.
+        with lease(self._lock(kind, key), wait=False) as alone:
+            return self._settled(kind, key, log) if alone else None
+
+    def ensure(
+        self,
+        kind: str,
+        key: str,
+        build: Callable[[Path], dict[str, Any]],
+        describe: dict[str, Any],
+        log: Log | None = None,
+    ) -> Entry:
+        """Return the finished entry, building it if there is none; of many callers one builds.
+
+        Args:
+            kind: the sub-folder.
+            key: the entry's name, a hash of everything that determines it.
+            build: fills the folder that it is given and returns a summary (JSON). The folder may
+                hold what an earlier, interrupted call left: resume from it.
+            describe: what the key stands for, for people (JSON).
+            log: told what is waited for, resumed or damaged.
+
+        Raises:
+            SgmError: the disk is full, the folder is not writable, ...: one sentence. An error of
+                `build` passes through; its work folder stays, and the next call resumes.
+        """
+        found = self.find(kind, key, log)
+        if found is not None:
+            return found
+        final, work, say = self.path(kind, key), self.work(kind, key), log or _say
+        with os_errors(final.parent):
+            final.parent.mkdir(parents=True, exist_ok=True)
+
+        def waiting(holder: str) -> None:
+            say(f"waiting for {holder}, which is building {kind} {key[:12]}")
+
+        with lease(self._lock(kind, key), waiting=waiting):
+            found = self._settled(kind, key, log) or self._recovered(kind, key)
+            if found is not None:
+                return found
+            with os_errors(work):
+                work.mkdir(exist_ok=True)
+                _sweep(work)
+            started = time.monotonic()
+            with _disk_errors(work):
+                summary = build(work)
+            seconds = time.monotonic() - started
+            manifest = {
+                "format": FORMAT,
+                "kind": kind,
+                "key": key,
+                "describe": describe,
+                "summary": summary,
+                "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                "seconds": round(seconds, 3),
+            }
+            return self._commit(kind, key, manifest)
+
+    def _lock(self, kind: str, key: str) -> Path:
+        return self.path(kind, key).with_name(f"{key}.lock")
+
+    def _settled(self, kind: str, key: str, log: Log | None) -> Entry | None:
+        """`find` by the holder of the lease, who may move a damaged entry out of the way."""
+        path = self.path(kind, key)
+        with os_errors(path):
+            try:
+                return _verified(path, kind, key)
+            except FileNotFoundError:
+                return None
+            except Damage as damage:
+                number = 1
+                while (aside := path.with_name(f"{key}.corrupt-{number}")).exists():
+                    number += 1
+                os.rename(path, aside)
+                fsync_dir(path.parent)
+                (log or _say)(
+                    f"{kind} {key[:12]} is damaged ({damage}); moved to {aside.name}, "
+                    "it will be built again"
+                )
+                return None
+
+    def _recovered(self, kind: str, key: str) -> Entry | None:
+        """Finish a work folder that a crash left complete, between its manifest and its rename."""
+        work = self.work(kind, key)
+        with os_errors(work):
+            try:
+                _verified(work, kind, key)
+            except (FileNotFoundError, Damage):
+                (work / MANIFEST).unlink(missing_ok=True)
+                return None
+        return self._publish(kind, key)
+
+    def _commit(self, kind: str, key: str, manifest: dict[str, Any]) -> Entry:
+        work = self.work(kind, key)
+        with os_errors(work):
+            _sweep(work)
+            files = {}
+            for name, file in _files(work):
+                fsync_file(file)
+                files[name] = {"sha256": sha256_file(file), "bytes": file.stat().st_size}
+            for folder in [p for p in work.rglob("*") if p.is_dir()]:
+                fsync_dir(folder)
+        manifest = {**manifest, "files": files}
+        write_json(work / MANIFEST, {**manifest, "self": _self_hash(manifest)})
+        return self._publish(kind, key)
+
+    def _publish(self, kind: str, key: str) -> Entry:
+        final = self.path(kind, key)
+        with os_errors(final):
+            os.rename(self.work(kind, key), final)
+            fsync_dir(final.parent)
+            manifest = json.loads((final / MANIFEST).read_bytes())
+        manifest.pop("self")
+        return Entry(kind, key, final, manifest)
+
+
+def _verified(path: Path, kind: str, key: str) -> Entry:
+    """Read an entry and compare every byte with its manifest.
+
+    Raises:
+        FileNotFoundError: there is no entry.
+        Damage: there is one, and it is not what was committed.
+    """
+    os.stat(path)
+    try:
+        data = (path / MANIFEST).read_bytes()
+        manifest = json.loads(data)
+        if data != json_bytes(manifest) or manifest.pop("self") != _self_hash(manifest):
+            raise Damage(f"{MANIFEST} was altered")
+        if (manifest["format"], manifest["kind"], manifest["key"]) != (FORMAT, kind, key):
+            raise Damage(f"{MANIFEST} belongs to another entry")
+        for name, expected in manifest["files"].items():
+            if (path / name).stat().st_size != expected["bytes"]:
+                raise Damage(f"{name} has another length")
+            if sha256_file(path / name) != expected["sha256"]:
+                raise Damage(f"{name} was altered")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise Damage(f"{Path(error.filename or path).name} is missing") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Damage(f"{MANIFEST} is not readable") from None
+    return Entry(kind, key, path, manifest)
+
+
+def _self_hash(manifest: dict[str, Any]) -> str:
+    return sha256_bytes(canonical_json(manifest))
+
+
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    """The regular files of an entry by relative name, the manifest excepted."""
+    files = [(f.relative_to(folder).as_posix(), f) for f in sorted(folder.rglob("*"))]
+    return [(name, f) for name, f in files if f.is_file() and name != MANIFEST]
+
+
+def _sweep(work: Path) -> None:
+    """Remove the temporary files that a killed writer left."""
+    for file in list(work.rglob(f".*{TEMPORARY}*")):
+        if file.is_dir():
+            shutil.rmtree(file)
+        else:
+            file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _disk_errors(work: Path) -> Any:
+    """A builder's failure for want of disk becomes a sentence; other errors pass through.
+
+    safetensors and torch report a full disk by exceptions of their own, with the system's words.
+    """
+    try:
+        yield
+    except SgmError:
+        raise
+    except OSError as error:
+        raise os_failure(error, error.filename or work) from error
+    except Exception as error:
+        if os.strerror(errno.ENOSPC).lower() in str(error).lower():
+            raise os_failure(OSError(errno.ENOSPC, ""), work) from error
+        raise
+
+
+def _say(text: str) -> None:
+    logging.getLogger(__name__).warning("%s", text)

@@ -1,0 +1,1 @@
+"""Training: one readable loop that yields, and what hangs on it."""

@@ -1,0 +1,264 @@
+"""Trains one cell in a folder: resumes from its checkpoints, saves and stops on SIGTERM.
+
+The loop yields; this module hangs progress, history, checkpoints and the signal on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sgm_core.bundle import read_bundle, write_bundle
+from sgm_core.data.dataset import load_dataset
+from sgm_core.errors import SgmError
+from sgm_core.objective import Objective, training_times
+from sgm_core.parts import Parts, build_parts
+from sgm_core.store.files import read_json, write_json
+from sgm_core.train.checkpoint import clear_checkpoints, load_checkpoint, save_checkpoint
+from sgm_core.train.loop import LoopSettings, StepReport, TrainState, train
+
+TIME_NODES = 8192
+HISTORY_POINTS = 200
+PROGRESS_SECONDS = 1.0
+SUMMARY = "summary.json"
+DATA_FIELDS = ("name", "kind", "shape", "range", "center", "scale", "sigma_data", "labels")
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+class Stopped(SgmError):
+    """The trainer was asked to stop; its checkpoint is saved and the next run goes on from it."""
+
+    exit_code = 143
+
+
+def train_cell(spec: Mapping[str, Any], dataset: Path, work: Path, emit: Emit) -> dict[str, Any]:
+    """Train or resume a cell in `work`; leave model.safetensors, config.json, history.json.
+
+    Args:
+        spec: process, net, training (all resolved), seed; optional checkpoint_every.
+        dataset: folder of the prepared dataset.
+        work: folder of this cell, kept between attempts.
+        emit: receives progress events.
+
+    Returns:
+        parameters, steps, final_loss, train_seconds, cpu_seconds, weights_sha256.
+
+    Raises:
+        Stopped: on SIGTERM, after saving a checkpoint.
+        SgmError: the loss is not finite, or memory ran out.
+    """
+    finished = _finished(work)
+    if finished is not None:
+        return finished
+    training = dict(spec["training"])
+    torch.set_num_threads(int(training.get("threads", 1)))
+    data = load_dataset(dataset)
+    with _memory_errors():
+        parts = build_parts(
+            spec["process"], spec["net"], data.meta, training["parametrisation"], spec["seed"]
+        )
+        device = _device(str(training["device"]))
+        parts.net.to(device)
+        state = _state(parts, training, int(spec["seed"]), device)
+        items, labels = _items(data.split("train").x, data.split("train").labels, device)
+        history = _History(work, state, emit)
+        every = int(spec.get("checkpoint_every", 500))
+        clock = time.process_time()
+        with _sigterm() as stop:
+            for report in train(state, items, labels, _affine(data.meta, device)):
+                history.add(report)
+                if report.step == state.settings.steps:
+                    break
+                if stop.is_set() or report.step % every == 0:
+                    history.check(report)
+                    save_checkpoint(work, state, history.record())
+                if stop.is_set():
+                    raise Stopped(
+                        f"stopped at step {report.step} of {state.settings.steps}; "
+                        "run again to go on from there"
+                    )
+        if history.last is not None:
+            history.check(history.last)
+    config = {
+        "process": dict(spec["process"]),
+        "net": dict(spec["net"]),
+        "parametrisation": training["parametrisation"],
+        "data": {name: data.meta[name] for name in DATA_FIELDS},
+        "parameters": parts.parameters,
+    }
+    written = write_bundle(work, state.ema_net.state_dict(), config)
+    write_json(work / "history.json", history.points)
+    summary = {
+        "parameters": parts.parameters,
+        "steps": state.step,
+        "final_loss": history.points[-1]["loss"],
+        "train_seconds": round(history.points[-1]["seconds"], 3),
+        "cpu_seconds": round(time.process_time() - clock, 3),
+        "weights_sha256": written["weights"]["sha256"],
+    }
+    # From here on a kill costs nothing: the next attempt finds the summary and trains no step.
+    write_json(work / SUMMARY, summary)
+    clear_checkpoints(work)
+    return summary
+
+
+def _finished(work: Path) -> dict[str, Any] | None:
+    """Return the summary of an attempt that was interrupted after its last step, if it is intact."""
+    if not (work / SUMMARY).is_file():
+        return None
+    try:
+        summary: dict[str, Any] = read_json(work / SUMMARY)
+        read_bundle(work)
+        read_json(work / "history.json")
+    except SgmError:
+        return None
+    clear_checkpoints(work)
+    return summary
+
+
+def _state(parts: Parts, training: dict[str, Any], seed: int, device: torch.device) -> TrainState:
+    times = training_times(
+        parts.process,
+        training["time_sampling"],
+        TIME_NODES,
+        training["p_mean"],
+        training["p_std"],
+    )
+    torch.manual_seed(seed)  # dropout, where a network has it, draws from the global stream
+    objective = Objective(parts.preconditioning, times, device)
+    return TrainState(parts.net, objective, LoopSettings.of(training), seed)
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SgmError("training.device: 'cuda' is not available here; write 'auto' or 'cpu'")
+    return torch.device(name)
+
+
+def _items(x: Any, labels: Any, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Put all items on the device in their storage type (uint8 images, float32 points)."""
+    array = np.ascontiguousarray(x, dtype=np.uint8 if x.dtype == np.uint8 else np.float32)
+    items = torch.from_numpy(array.copy()).to(device)
+    return items, None if labels is None else torch.from_numpy(np.array(labels)).to(device)
+
+
+def _affine(meta: Mapping[str, Any], device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Return the map from stored items to model space, (x - center) / scale."""
+    shape = (-1, *([1] * (len(meta["shape"]) - 1)))
+    center = torch.tensor(meta["center"], dtype=torch.float32, device=device).reshape(shape)
+    scale = torch.tensor(meta["scale"], dtype=torch.float32, device=device).reshape(shape)
+    return lambda x: (x.float() - center) / scale
+
+
+class _History:
+    """Loss over steps: running means, one point per interval; restored with the checkpoint."""
+
+    def __init__(self, work: Path, state: TrainState, emit: Emit) -> None:
+        self.steps = state.settings.steps
+        self.interval = max(1, self.steps // HISTORY_POINTS)
+        self.emit = emit
+        self.last: StepReport | None = None
+        saved = load_checkpoint(work, state, lambda text: emit({"event": "message", "text": text}))
+        self.points: list[dict[str, Any]] = [p for p in saved if "pending" not in p]
+        pending = next((p["pending"] for p in saved if "pending" in p), [0.0, 0.0, 0])
+        self.loss, self.norm = float(pending[0]), float(pending[1])
+        self.count = int(pending[2])
+        self.before = next((p["elapsed"] for p in saved if "pending" in p), 0.0)
+        self.started = self.shown = time.monotonic()
+        self.first = state.step
+        if state.step:
+            emit({"event": "message", "text": f"resumed at step {state.step} of {self.steps}"})
+
+    def seconds(self) -> float:
+        """Training time so far, earlier attempts included."""
+        return float(self.before + time.monotonic() - self.started)
+
+    def add(self, report: StepReport) -> None:
+        """Take in a step; emit progress about once a second."""
+        self.last = report
+        self.loss += float(report.loss)
+        self.norm += float(report.grad_norm)
+        self.count += 1
+        if report.step % self.interval == 0 or report.step == self.steps:
+            self.check(report)
+            self.points.append(
+                {
+                    "step": report.step,
+                    "loss": self.loss / self.count,
+                    "grad_norm": self.norm / self.count,
+                    "lr": report.lr,
+                    "seconds": self.seconds(),
+                }
+            )
+            self.loss, self.norm, self.count = 0.0, 0.0, 0
+        now = time.monotonic()
+        if now - self.shown >= PROGRESS_SECONDS or report.step == self.steps:
+            self.shown = now
+            rate = (report.step - self.first) / max(1e-9, now - self.started)
+            self.emit(
+                {
+                    "event": "progress",
+                    "phase": "train",
+                    "step": report.step,
+                    "steps": self.steps,
+                    "loss": self.points[-1]["loss"] if self.points else float(report.loss),
+                    "steps_per_s": rate,
+                    "eta_s": (self.steps - report.step) / max(1e-9, rate),
+                }
+            )
+
+    def check(self, report: StepReport) -> None:
+        """Fail on a loss that is not finite, before it reaches a checkpoint."""
+        if not math.isfinite(self.loss + float(report.loss) + float(report.grad_norm)):
+            raise SgmError(
+                f"the loss is not finite at step {report.step} of {self.steps}; "
+                "lower training.lr or raise training.warmup"
+            )
+
+    def record(self) -> list[dict[str, Any]]:
+        """What a checkpoint keeps: the points and the unfinished interval."""
+        pending = {"pending": [self.loss, self.norm, self.count], "elapsed": self.seconds()}
+        return [*self.points, pending]
+
+
+@contextlib.contextmanager
+def _sigterm() -> Iterator[threading.Event]:
+    """Turn SIGTERM into an event while training; only the main thread can."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Turn out-of-memory failures into one sentence."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        text = str(error).splitlines()[0] if str(error) else "out of memory"
+        raise SgmError(
+            f"memory ran out while training ({text}); lower training.batch or the network's width"
+        ) from None
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise SgmError(
+            "memory ran out while training; lower training.batch or the network's width"
+        ) from None

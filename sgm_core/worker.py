@@ -1,0 +1,151 @@
+"""One cell in a process of its own: `python -m sgm_core.worker JOB.json` ("-": the job on stdin).
+
+stdout carries one JSON object a line, and nothing else (whatever a library prints goes to stderr):
+
+    {"event": "progress" | "message", ...}                              as emitted by the work
+    {"event": "error", "message": ..., "exit_code": ...}                at most one, at the end
+    {"event": "done", "cell": key, "evaluation": key, "cached": bool}   at most one, at the end
+
+The process leads its own process group and does not outlive its parent: when the parent dies it
+is sent SIGTERM (a checkpoint is saved), and after a grace time the whole group is killed. Exit
+codes: 0 done, 1 failure, 2 wrong input, 143 stopped by SIGTERM, 130 by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sgm_core.cell import Job, ensure_cell
+from sgm_core.errors import SgmError, UsageError
+
+GRACE_SECONDS = 10.0
+PARENT_POLL_SECONDS = 0.5
+PR_SET_PDEATHSIG = 1
+PARENT = "SGM_PARENT_PID"
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+class Terminated(SgmError):
+    """SIGTERM arrived outside training, which saves a checkpoint and stops by itself."""
+
+    exit_code = 143
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one job; return the exit code."""
+    emit, name = _private_stdout(), ""
+    try:
+        signal.signal(signal.SIGTERM, _terminated)
+        if os.getpgrp() != os.getpid():
+            with contextlib.suppress(OSError):  # a session leader has its own group already
+                os.setpgid(0, 0)
+        # Named by the parent, because it may have died before this line.
+        die_with_parent(int(os.environ.pop(PARENT, os.getppid())))
+        job = _read_job(sys.argv[1:] if argv is None else argv)
+        name = f"cell {job.spec.name}: "
+        os.environ.update(thread_environment(job.spec.training))
+        outcome = ensure_cell(job, emit)
+    except SgmError as error:
+        return _failed(emit, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _failed(emit, f"{name}interrupted", 130)
+    except MemoryError:
+        traceback.print_exc()
+        message = "out of memory; lower training.batch or the number of cells at once"
+        return _failed(emit, name + message, 1)
+    except Exception as error:
+        traceback.print_exc()
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        return _failed(emit, name + text, 1)
+    done = {"cell": outcome.cell.key, "evaluation": outcome.evaluation.key}
+    emit({"event": "done", **done, "cached": outcome.cached})
+    return 0
+
+
+def thread_environment(training: dict[str, Any]) -> dict[str, str]:
+    """The variables that hold OpenMP and BLAS to `training.threads`; read when torch starts."""
+    return dict.fromkeys(THREADS, str(training.get("threads", 1)))
+
+
+def die_with_parent(parent: int) -> None:
+    """Make this process end when its parent does: SIGTERM, then SIGKILL to the group.
+
+    Args:
+        parent: the parent's id as it was at the start of this process.
+    """
+    # The kernel's signal comes at once, but only when the *thread* that started us ends, and it
+    # is lost if the parent died before this line; the watch covers both.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    threading.Thread(target=_watch, args=(parent,), daemon=True, name="parent-watch").start()
+
+
+def _watch(parent: int) -> NoReturn:
+    while os.getppid() == parent:
+        time.sleep(PARENT_POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(143)
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: let the clean-up finish
+    raise Terminated("stopped by SIGTERM; run again to go on from the last checkpoint")
+
+
+def _read_job(argv: list[str]) -> Job:
+    if len(argv) != 1:
+        raise UsageError("usage: python -m sgm_core.worker JOB.json (- reads the job from stdin)")
+    if argv[0] == "-":
+        return Job.from_json(sys.stdin.read())
+    try:
+        return Job.from_json(Path(argv[0]).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{argv[0]}: the job cannot be read ({error}); check the path") from None
+
+
+def _private_stdout() -> Callable[[dict[str, Any]], None]:
+    """Keep stdout for events: fd 1 becomes stderr for everybody else."""
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")  # dup: not inherited by programs
+    os.dup2(2, 1)
+    lock = threading.Lock()
+
+    def emit(event: dict[str, Any]) -> None:
+        # A parent that is gone reads nothing; the watch ends this process after a checkpoint.
+        with lock, contextlib.suppress(BrokenPipeError, ValueError):
+            stream.write(json.dumps(_finite(event), allow_nan=False) + "\n")
+            stream.flush()
+
+    return emit
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinities are not JSON; they travel as null."""
+    if isinstance(value, dict):
+        return {name: _finite(v) for name, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and value - value != 0 else value
+
+
+def _failed(emit: Callable[[dict[str, Any]], None], message: str, code: int) -> int:
+    emit({"event": "error", "message": message, "exit_code": code})
+    print(message, file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

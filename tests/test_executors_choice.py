@@ -1,0 +1,42 @@
+"""Which executor is chosen, by the machine and by SGM_EXECUTOR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flows.executors import InProcess, default_executor
+from sgm_core.errors import UsageError
+
+
+@pytest.fixture
+def choice(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """`default_executor` under a value of SGM_EXECUTOR, on 8 cores without a GPU."""
+    monkeypatch.setattr("flows.executors.cores", lambda: 8)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+    def choose(value: str | None, *arguments: Any) -> Any:
+        monkeypatch.delenv("SGM_EXECUTOR", raising=False)
+        if value is not None:
+            monkeypatch.setenv("SGM_EXECUTOR", value)
+        return default_executor(*arguments)
+
+    return choose
+
+
+def test_the_default_executor(choice: Callable[..., Any]) -> None:
+    assert choice(None).slots == 8
+    assert choice(None, 3).slots == 3
+    assert choice(None, 16, "cpu", 4).slots == 2
+    assert choice(None, 16, "cpu", 99).slots == 1
+    assert choice("local:5", 2).slots == 5
+    assert choice("local", 2).slots == 2
+    assert isinstance(choice("inprocess"), InProcess)
+
+
+@pytest.mark.parametrize("value", ["locl:2", "local:0", "local:x", "inprocess:2", "ray"])
+def test_a_wrong_executor_is_named(choice: Callable[..., Any], value: str) -> None:
+    with pytest.raises(UsageError, match=r"^SGM_EXECUTOR = .*(did you mean|choose|write)"):
+        choice(value)

@@ -1,0 +1,150 @@
+"""Pictures have content, the right size, the same bytes each time, and survive odd samples."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from report_fakes import Dataset, Mixture, images_data, points_data
+
+from sgm_core.report import images, points
+from sgm_core.report.canvas import png
+from sgm_core.report.density import close_up, overview
+from sgm_core.report.figures import cell_pictures, hero
+from sgm_core.report.images import enlargement, mosaic, pixels
+from sgm_core.report.trace import Moment, normalised, pick, record
+
+
+def draw(data: Dataset, out: Path) -> dict[str, bytes]:
+    out.mkdir()
+    model = Mixture(data)
+    written = cell_pictures(model, data, model.sample(300), out)
+    return {path.name: path.read_bytes() for path in written}
+
+
+@pytest.mark.parametrize(("data", "names"), [
+    (points_data(), {"samples.png", "trajectory.png", "field.png"}),
+    (images_data(), {"samples.png", "trajectory.png"}),
+])  # fmt: skip
+def test_pictures_have_content_and_are_deterministic(
+    data: Dataset, names: set[str], tmp_path: Path
+) -> None:
+    first, second = draw(data, tmp_path / "a"), draw(data, tmp_path / "b")
+    assert set(first) == names
+    assert first == second
+    for name in names:
+        picture = imread(tmp_path / "a" / name)
+        assert picture.shape[0] > 150
+        assert picture.shape[1] > 500
+        assert picture[..., :3].std() > 0.03
+        assert b"Software" not in first[name]
+
+
+def test_every_panel_is_filled(tmp_path: Path) -> None:
+    draw(points_data(), tmp_path / "a")
+    for name, rows, columns in (("samples", 1, 4), ("trajectory", 2, 8), ("field", 1, 4)):
+        picture = imread(tmp_path / "a" / f"{name}.png")[60:, :, :3]
+        for row in np.array_split(picture, rows, axis=0):
+            for panel in np.array_split(row, columns, axis=1):
+                lit = panel.max(axis=2) > 0.4
+                assert lit.mean() > 0.0005
+                # Light stands near the middle of its panel and not in a corner of the figure.
+                assert 0.1 < np.argwhere(lit).mean(axis=0)[0] / lit.shape[0] < 0.9
+
+
+@pytest.mark.parametrize("d", [1, 3, 5])
+def test_points_of_other_dimensions(d: int, tmp_path: Path) -> None:
+    assert set(draw(points_data(d=d), tmp_path / "a")) == {"samples.png", "trajectory.png"}
+
+
+@pytest.mark.parametrize("data", [points_data(), images_data()])
+def test_samples_that_are_not_finite_are_left_out(data: Dataset) -> None:
+    model = Mixture(data)
+    samples = model.sample(50)
+    real = data.x.astype(float)
+    for finite in (3, 0):
+        samples.x[finite:] = np.nan
+        if data.kind == "points":
+            drawn = points.samples_figure(real, samples.x)
+        else:
+            drawn = images.samples_figure(real, data.labels, samples.x, samples.labels, data.meta)
+        assert len(png(drawn)) > 1000
+
+
+def test_unlabelled_colour_images_that_are_not_square(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 255, (30, 3, 12, 20)).astype(np.uint8)
+    meta = {**images_data().meta, "shape": [3, 12, 20], "range": [0, 255], "labels": []}
+    data = Dataset(meta, x)
+    model = SimpleNamespace(sample=Mixture(data).sample)
+    written = cell_pictures(model, data, x.astype(np.float32), tmp_path)
+    assert [path.name for path in written] == ["samples.png", "trajectory.png"]
+    hero(model, data, tmp_path / "hero.png")
+
+
+def test_hero_is_wide(tmp_path: Path) -> None:
+    for name, data in (("a.png", points_data()), ("b.png", images_data())):
+        hero(Mixture(data), data, tmp_path / name)
+        height, width = imread(tmp_path / name).shape[:2]
+        assert width > 2.2 * height
+
+
+def test_threads_draw_the_same_pictures(tmp_path: Path) -> None:
+    data = images_data()
+    made: dict[int, dict[str, bytes]] = {}
+
+    def work(index: int) -> None:
+        made[index] = draw(data, tmp_path / str(index))
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made[0] == made[1] == made[2]
+
+
+def test_record_asks_for_one_batch_and_normalises_to_the_spread_of_the_data() -> None:
+    data = points_data()
+    model = Mixture(data)
+    trace = record(model, 400, seed=3)
+    assert model.calls == [{"n": 400, "seed": 3, "batch": 400}]
+    assert len(trace.moments) == model.steps
+    noisy = trace.moments[0]
+    assert noisy.x.std() > 10
+    assert 0.9 < normalised(noisy, data.meta).std() < 1.1
+    np.testing.assert_allclose(
+        normalised(Moment(0.0, 0.0, noisy.x0, noisy.x0), data.meta), noisy.x0
+    )
+
+
+def test_pick_goes_from_noise_to_data_without_repeats() -> None:
+    zeros = np.zeros((1, 2))
+    moments = [Moment(0.0, s, zeros, zeros) for s in (100.0, 10.0, 1.0, 0.1, 0.01)]
+    assert [m.sigma for m in pick(moments, 3, high=10, low=0.1)] == [10.0, 1.0, 0.1]
+    assert [m.sigma for m in pick(moments, 50, high=1e9, low=0)] == [m.sigma for m in moments]
+    assert pick([], 3, high=1, low=0) == []
+
+
+def test_close_up_only_where_points_crowd() -> None:
+    clusters = points_data(5000).x
+    window = close_up(clusters, overview(clusters))
+    assert window is not None
+    assert window.holds(clusters).mean() > 0.25
+    even = np.random.default_rng(0).uniform(-1, 1, (5000, 2))
+    assert close_up(even, overview(even)) is None
+
+
+def test_pixels_stay_pixels() -> None:
+    image = np.array([[[[0.0, 16.0], [8.0, np.nan]]]])
+    rgb = pixels(image, 0, 16)
+    assert rgb[0, ..., 0].tolist() == [[0, 255], [128, 128]]
+    sheet = mosaic(rgb, 1, 3)
+    assert sheet.shape == (6, 6, 3)
+    assert (sheet[:3, 3:] == 255).all()
+    assert enlargement((1, 8, 8), 56) == 7
+    assert enlargement((3, 500, 900), 56) == 1

@@ -1,0 +1,146 @@
+"""The ranking: validation decides, the test split is shown, the excluded say why."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from report_fakes import experiment, outcome, spec
+from rich.console import Console
+
+from sgm_core.errors import SgmError, UsageError
+from sgm_core.report.leaderboard import choose, leaderboard
+from sgm_core.report.terminal import show_leaderboards
+
+
+def test_rank_follows_validation_and_shows_the_test_split(tmp_path: Path) -> None:
+    config = experiment()
+    outcomes = [
+        outcome(tmp_path, "vp-small-s0", 0.30, 0.10),
+        outcome(tmp_path, "cld-large-s0", 0.20, 0.40, extra={"off": 0.5}),
+    ]
+    frame = leaderboard(outcomes, [(spec("vp-large-s0"), "NaN\nat step 3")], config)
+    assert list(frame["cell"]) == ["cld-large-s0", "vp-small-s0", "vp-large-s0"]
+    assert frame["rank"].tolist()[:2] == [1, 2]
+    assert pd.isna(frame["rank"][2])
+    best = frame.iloc[0]
+    assert (best["process"], best["net"], best["seed"]) == ("cld", "large", 0)
+    assert (best["sliced_w2"], best["sliced_w2_validation"]) == (0.40, 0.20)
+    assert math.isclose(best["sliced_w2_low"], 0.36)
+    assert math.isclose(best["sliced_w2_high"], 0.44)
+    assert best["sliced_w2_floor"] == 0.01
+    assert frame["off"].isna().tolist() == [False, True, True]
+    assert frame["status"].tolist() == ["ok", "ok", "failed"]
+    assert frame["error"][2] == "failed: NaN at step 3" or frame["error"][2] == "NaN at step 3"
+    assert frame["nfe"].tolist()[:2] == [20, 20]
+    first = list(frame.columns[:8])
+    assert first == [
+        "rank", "cell", "process", "net", "seed", "sliced_w2", "sliced_w2_low", "sliced_w2_high",
+    ]  # fmt: skip
+
+
+def test_order_does_not_depend_on_arrival_and_ties_go_to_the_smaller(tmp_path: Path) -> None:
+    a = outcome(tmp_path, "vp-large-s0", 0.2, parameters=5000)
+    b = outcome(tmp_path, "vp-small-s0", 0.2, parameters=100)
+    c = outcome(tmp_path, "cld-small-s0", 0.2, parameters=100)
+    config = experiment()
+    names = [list(leaderboard(order, [], config)["cell"]) for order in ([a, b, c], [c, b, a])]
+    assert names[0] == names[1] == ["cld-small-s0", "vp-small-s0", "vp-large-s0"]
+
+
+def test_higher_is_better_where_the_metric_says_so(tmp_path: Path) -> None:
+    config = experiment(images=True, selection={"metric": "coverage"})
+    outcomes = [
+        outcome(tmp_path, "vp-small-s0", 0.5, metric="coverage"),
+        outcome(tmp_path, "cld-small-s0", 0.9, metric="coverage"),
+    ]
+    frame = leaderboard(outcomes, [], config)
+    choice = choose(frame, config.selection, "images")
+    assert choice.cell == "cld-small-s0"
+    assert "highest coverage" in choice.reason
+
+
+def test_not_finite_and_memorised_cells_cannot_be_chosen(tmp_path: Path) -> None:
+    config = experiment(images=True, selection={"max_memorised": 0.2})
+    outcomes = [
+        outcome(tmp_path, "vp-small-s0", 0.1, metric="fd", extra={"memorised": 0.6}),
+        outcome(tmp_path, "vp-large-s0", None, metric="fd", details={"finite": 0.5}),
+        outcome(tmp_path, "cld-small-s0", 0.05, metric="fd", details={"finite": 0.99}),
+        outcome(tmp_path, "cld-large-s0", 0.9, metric="fd", extra={"memorised": 0.2}),
+    ]
+    frame = leaderboard(outcomes, [], config)
+    choice = choose(frame, config.selection, "images")
+    assert choice.cell == "cld-large-s0"
+    assert frame["cell"][0] == "cld-large-s0"
+    assert frame["rank"].notna().sum() == 1
+    assert set(choice.excluded) == {"vp-small-s0", "vp-large-s0", "cld-small-s0"}
+    assert "60.0%" in choice.excluded["vp-small-s0"]
+    assert "max_memorised = 0.2" in choice.excluded["vp-small-s0"]
+    assert choice.excluded["vp-large-s0"].startswith("not finite")
+    statuses = dict(zip(frame["cell"], frame["status"], strict=True))
+    assert statuses["vp-small-s0"] == "memorised"
+    assert statuses["cld-small-s0"] == "not finite"
+
+
+def test_the_reason_admits_overlapping_intervals(tmp_path: Path) -> None:
+    config = experiment()
+    near = [
+        outcome(tmp_path / "a", "vp-small-s0", 0.20),
+        outcome(tmp_path / "a", "cld-small-s0", 0.21),
+    ]
+    far = [
+        outcome(tmp_path / "b", "vp-small-s0", 0.20),
+        outcome(tmp_path / "b", "cld-small-s0", 0.90),
+    ]
+    reasons = [choose(leaderboard(o, [], config), config.selection, "points") for o in (near, far)]
+    assert "overlap" in reasons[0].reason
+    assert "overlap" not in reasons[1].reason
+
+
+def test_nothing_to_choose(tmp_path: Path) -> None:
+    config = experiment()
+    frame = leaderboard([], [(spec("vp-small-s0"), "out of memory")], config)
+    choice = choose(frame, config.selection, "points")
+    assert choice.cell is None
+    assert choice.excluded == {"vp-small-s0": "failed: out of memory"}
+
+
+def test_an_unknown_selection_metric_names_the_field(tmp_path: Path) -> None:
+    config = experiment()
+    frame = leaderboard([outcome(tmp_path, "vp-small-s0", 0.2)], [], config)
+    wrong = experiment(selection={"metric": "sliced_w3"}).selection
+    with pytest.raises(
+        UsageError, match=r"selection\.metric 'sliced_w3'; did you mean 'sliced_w2'"
+    ):
+        choose(frame, wrong, "points")
+
+
+def test_terminal_is_plain_in_a_pipe_and_coloured_on_a_screen(tmp_path: Path) -> None:
+    frame = leaderboard(
+        [outcome(tmp_path, "vp-small-s0", 0.2)], [(spec("cld-small-s0"), "[red]x")], experiment()
+    )
+    (tmp_path / "reports" / "toy").mkdir(parents=True)
+    frame.to_parquet(tmp_path / "reports" / "toy" / "leaderboard.parquet")
+    for terminal in (False, True):
+        stream = io.StringIO()
+        console = Console(file=stream, force_terminal=terminal, width=200)
+        assert show_leaderboards(tmp_path / "reports", console) == 1
+        words = stream.getvalue()
+        assert "vp-small-s0" in words
+        assert "failed: [red]x" in words
+        assert "0.200 (0.180 to 0.220)" in words
+        assert "toy: ranked by sliced_w2, lower is better" in words
+        assert ("\x1b[" in words) == terminal
+
+
+def test_terminal_without_and_with_damaged_leaderboards(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    assert show_leaderboards(tmp_path, Console(file=stream)) == 0
+    assert "no leaderboard" in stream.getvalue()
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "leaderboard.parquet").write_bytes(b"PAR1 not really")
+    with pytest.raises(SgmError, match=r"leaderboard\.parquet cannot be read"):
+        show_leaderboards(tmp_path, Console(file=stream))
