@@ -268,7 +268,7 @@ class ScoreModel:
         with torch.no_grad():
             x0 = self.denoiser()(outer_state(marginal.mean(t), y), t)
         sigma = float(marginal.sigma_eff(t))
-        return np.asarray(((x0 - y) / sigma**2).cpu().numpy() / self._scale
+        return np.asarray(((x0 - y) / sigma**2).cpu().numpy() / self._scale)
 
     def _reporter(self, walk: Any, callback: StepCallback) -> Callable[..., bool | None]:
         statistic = self.preconditioning.statistic
