@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failure, 2 wrong input, 130 interrupted. An error is one s
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,15 +41,12 @@ NoPublish = Annotated[bool, typer.Option("--no-publish", help="leave the registr
 def main() -> None:
     """Run the command line; errors become one sentence and an exit code."""
     try:
-        app(standalone_mode=False)
-        code = 0
+        result = app(standalone_mode=False)  # the exit code of --help and of an interrupt, or None
+        code = result if isinstance(result, int) else 0
     except SgmError as error:
         print(f"sgm: {error}", file=sys.stderr)
         code = error.exit_code
-    except typer.Exit as error:
-        code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        print("sgm: interrupted; run the same command again to go on", file=sys.stderr)
         code = 130
     except WrongUsage as error:
         error.show()  # type: ignore[attr-defined]
@@ -56,6 +54,14 @@ def main() -> None:
     except OSError as error:
         print(f"sgm: {_os_sentence(error)}", file=sys.stderr)
         code = 1
+    except Exception as error:  # a defect of ours; the sentence is for the user, the rest for us
+        if os.environ.get("SGM_DEBUG"):
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"sgm: internal error, {text}; SGM_DEBUG=1 shows where", file=sys.stderr)
+        code = 1
+    if code == 130:
+        print("sgm: interrupted; run the same command again to go on", file=sys.stderr)
     sys.stdout.flush()
     sys.exit(code)
 
@@ -139,8 +145,6 @@ def leaderboard(names: Names = None) -> None:
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="port on the loopback interface")] = 5000) -> None:
     """Open MLflow's pages on this project's runs and models (loopback only)."""
-    import os
-
     from flows.setup import initialise
 
     project = Project.find()

@@ -28,11 +28,11 @@ PICTURES = ("samples.png", "trajectory.png", "field.png")
 # or an interface is missing.
 REQUIREMENTS = {
     "torch": "2.11",
-    "numpy": "1.26",
-    "scipy": "1.11",
+    "numpy": "2.0",
+    "scipy": "1.13",
     "safetensors": "0.4.5",
-    "pydantic": "2.7",
-    "pyyaml": "6.0",
+    "pydantic": "2.8",
+    "pyyaml": "6.0.1",
 }
 
 

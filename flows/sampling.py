@@ -75,8 +75,8 @@ def find_model(model: str) -> tuple[Path, dict[str, Any]]:
             )
         raise unknown("model", model, names)
     if len(found) > 1:
-        names = ", ".join(sorted(found))
-        raise UsageError(f"model: {model!r} is not unique; name one of: {names}")
+        several = ", ".join(sorted(found))
+        raise UsageError(f"model: {model!r} is not unique; name one of: {several}")
     return next(iter(found.values()))
 
 

@@ -71,7 +71,7 @@ _known: dict[tuple[tuple[str, ...], str], tuple[list[str], list[tuple[int, ...]]
 
 def _signature(places: list[str]) -> list[tuple[int, ...]]:
     """The state of files and folders: enough to see that none was edited, added or removed."""
-    states = []
+    states: list[tuple[int, ...]] = []
     for place in places:
         try:
             stat = os.stat(place)

@@ -158,14 +158,13 @@ class Denoiser:
             labels: (B,) int64 with -1 for none.
         """
         c = self.preconditioning.coefficients(t)
-        to = {"device": u.device, "dtype": u.dtype}
-        inputs = mix(c.c_in.to(**to), u)
+        inputs = mix(c.c_in.to(u), u)
         dtype = next(self.net.parameters()).dtype
         sigma = c.sigma.to(device=u.device, dtype=dtype).expand(u.shape[0])
         output = self.net(inputs.to(dtype), sigma, labels).to(u.dtype)
         self.nfe += 1
-        skip = mix(c.c_skip.to(**to)[:, None], u)[:, 0]
-        return skip + per_item(c.c_out.to(**to), output) * output
+        skip = mix(c.c_skip.to(u)[:, None], u)[:, 0]
+        return skip + per_item(c.c_out.to(u), output) * output
 
 
 class Guided:

@@ -22,28 +22,11 @@ Array = np.ndarray[Any, Any]
 GREY = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
 HIDDEN = ("__MACOSX", "Thumbs.db", "desktop.ini")
 SUFFIXES = frozenset(
-    [
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jfif",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".tga",
-        ".jp2",
-        ".avif",
-        ".heic",
-        ".heif",
-        ".npy",
-    ]
+    f".{name}"
+    for name in (
+        *("png", "jpg", "jpeg", "jfif", "bmp", "dib", "gif", "webp", "tif", "tiff", "ppm", "pgm"),
+        *("pbm", "pnm", "tga", "jp2", "avif", "heic", "heif", "npy"),
+    )
 )
 ORIENTATION = 0x0112  # EXIF tag; 5 to 8 swap width and height
 

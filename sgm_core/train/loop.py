@@ -95,7 +95,7 @@ def advance(state: TrainState, x0: Tensor, labels: Tensor | None = None) -> Step
         output = state.net(batch.inputs, batch.sigma, labels)
     loss = (output.float() - batch.target).square().mean()
     state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     norm = nn.utils.clip_grad_norm_(state.weights, s.grad_clip)
     rate = state.learning_rate()
     for group in state.optimiser.param_groups:

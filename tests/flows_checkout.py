@@ -1,0 +1,88 @@
+"""A small checkout of the project in a temporary folder, and ways to run its commands."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PARAMS = """\
+active: [rolls]
+datasets:
+  points: {kind: swiss_roll, n: 1000, noise: 0.2, seed: 0, validation: 0.2, test: 0.2}
+experiments:
+  rolls:
+    dataset: points
+    processes: {vp: {}, ve: {sigma_min: 0.002}, subvp: {}}
+    nets:
+      mlp: {kind: mlp, width: 16, depth: 1}
+    training: {steps: STEPS, batch: 32, checkpoint_every: 50}
+    sampling: {steps: 6}
+    evaluation: {samples: 100, curve_samples: 50, nfe_curve: [5], bootstrap: 10}
+  again:
+    dataset: points
+    processes: {vp: {}}
+    nets:
+      mlp: {kind: mlp, width: 16, depth: 1}
+    training: {steps: STEPS, batch: 32, checkpoint_every: 50}
+    sampling: {steps: 6}
+    evaluation: {samples: 100, curve_samples: 50, nfe_curve: [5], bootstrap: 10}
+"""
+
+
+def checkout(folder: Path, steps: int = 60, git: bool = True) -> Path:
+    """Copy the packages and DVC's files into `folder`, with a tiny params.yaml."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("sgm_core", "flows"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    for name in ("dvc.yaml", "prefect.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "data" / "raw").mkdir(parents=True)
+    (folder / "params.yaml").write_text(PARAMS.replace("STEPS", str(steps)))
+    if git:
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    return folder
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a fresh user: nothing of ours or of Prefect's is set."""
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("PREFECT_", "MLFLOW_", "SGM_", "PYTHONPATH"))
+    }
+    path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
+    return {**kept, "PATH": path, "DO_NOT_TRACK": "true", "OMP_NUM_THREADS": "1", **more}
+
+
+def sgm(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run `sgm ARGUMENTS` in the checkout."""
+    return _run(folder, [sys.executable, "-m", "flows", *arguments], **more)
+
+
+def dvc(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run `dvc ARGUMENTS` in the checkout."""
+    return _run(folder, [sys.executable, "-m", "dvc", *arguments], **more)
+
+
+def _run(folder: Path, command: list[str], **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+
+
+def finished(folder: Path, kind: str = "cells") -> dict[str, int]:
+    """Finished entries of the store: key -> time of the manifest."""
+    manifests = (folder / ".sgm" / "store" / kind).glob("*/manifest.json")
+    return {m.parent.name: m.stat().st_mtime_ns for m in manifests if m.parent.name.isalnum()}
