@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from flows_checkout import checkout, dvc, environment, finished, sgm
 
@@ -205,15 +206,15 @@ def test_an_interrupt_ends_workers_and_keeps_a_checkpoint(complete: Path) -> Non
     )
     work = complete / ".sgm" / "store" / "cells"
     _wait(lambda: list(work.glob("*.work/*")), process)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert any("sgm_core.worker" in worker.cmdline() for worker in workers)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in error and "Traceback" not in error
-    assert list(work.glob("*.work/*"))
-    workers = subprocess.run(
-        ["pgrep", "-f", f"sgm_core.worker.*{complete}"], capture_output=True, check=False
-    )
-    assert not workers.stdout
+    assert list(work.glob("*.work/*")), "the checkpoint of the interrupted cell"
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
 
 
 def _runs(folder: Path) -> tuple[Any, list[Any]]:

@@ -1,0 +1,51 @@
+"""The documents say what is there: generated pages are current, commands and files exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_reference_of_params_is_up_to_date() -> None:
+    check = [sys.executable, "docs/make_params.py", "--check"]
+    assert subprocess.run(check, cwd=ROOT).returncode == 0, "run: python docs/make_params.py"
+
+
+def test_every_make_target_in_the_documents_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.M))
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"`?make ([a-z-]+)", page.read_text()):
+            assert target in targets, f"{page.name} names make {target}"
+
+
+def test_every_local_link_and_picture_exists() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name} links {link}"
+
+
+def test_every_sgm_command_in_the_readme_exists() -> None:
+    help_text = subprocess.run(
+        [sys.executable, "-m", "flows", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    commands = set(re.findall(r"^\s+([a-z]+)\s", help_text, re.M))
+    readme = (ROOT / "README.md").read_text()
+    for command in re.findall(r"(?:^|`)sgm ([a-z]+)", readme, re.M):
+        assert command in commands, f"README names sgm {command}"
+
+
+def test_sgm_core_imports_no_orchestrator_and_config_no_torch() -> None:
+    code = (
+        "import sys; import sgm_core.config, sgm_core.cell, sgm_core.store; "
+        "heavy = {'torch', 'prefect', 'mlflow', 'dvc'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    for file in (ROOT / "sgm_core").rglob("*.py"):
+        found = re.findall(r"^\s*(?:import|from) (prefect|mlflow|dvc|flows)\b", file.read_text(), re.M)
+        assert not found, f"{file} imports {found}"
