@@ -31,7 +31,11 @@ def test_every_local_link_and_picture_exists() -> None:
 
 def test_every_sgm_command_in_the_readme_exists() -> None:
     help_text = subprocess.run(
-        [sys.executable, "-m", "flows", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "flows", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     commands = set(re.findall(r"^\s+([a-z]+)\s", help_text, re.M))
     readme = (ROOT / "README.md").read_text()
@@ -47,5 +51,7 @@ def test_sgm_core_imports_no_orchestrator_and_config_no_torch() -> None:
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
     for file in (ROOT / "sgm_core").rglob("*.py"):
-        found = re.findall(r"^\s*(?:import|from) (prefect|mlflow|dvc|flows)\b", file.read_text(), re.M)
+        found = re.findall(
+            r"^\s*(?:import|from) (prefect|mlflow|dvc|flows)\b", file.read_text(), re.M
+        )
         assert not found, f"{file} imports {found}"

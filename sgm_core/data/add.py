@@ -15,13 +15,14 @@ from typing import Any
 from sgm_core.config import load_config, parse_config
 from sgm_core.config.base import build
 from sgm_core.config.data import DATASETS, DatasetParams
-from sgm_core.data.files import sync_folder, write_text, writing
+from sgm_core.data.files import write_text, writing
 from sgm_core.data.image import is_hidden, is_image_name
 from sgm_core.data.prepare import inspect
 from sgm_core.data.snippet import experiment_snippet
 from sgm_core.data.table import SUFFIXES
 from sgm_core.data.yaml_edit import add_entry, add_item
 from sgm_core.errors import SgmError, UsageError
+from sgm_core.store.files import fsync_dir
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 
@@ -181,7 +182,7 @@ def _copy(source: Path, target: Path) -> None:
             else:
                 shutil.copyfile(source, partial / source.name)
             partial.rename(target)
-            sync_folder(target.parent)
+            fsync_dir(target.parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

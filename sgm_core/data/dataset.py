@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from sgm_core.data.files import canonical, map_tensors, sha256_file
+from sgm_core.data.files import map_tensors
 from sgm_core.errors import SgmError, unknown
+from sgm_core.store.files import canonical_json, sha256_file
 
 Array = np.ndarray[Any, Any]
 FORMAT = 1
@@ -125,7 +126,7 @@ def digest_of(meta: dict[str, Any]) -> str:
     """Return SHA-256 over the files' hashes and the fields that a trainer reads."""
     fields = {name: meta[name] for name in DIGEST_FIELDS}
     fields["files"] = {name: entry["sha256"] for name, entry in meta["files"].items()}
-    return hashlib.sha256(canonical(fields)).hexdigest()
+    return hashlib.sha256(canonical_json(fields)).hexdigest()
 
 
 def _altered(file: Path, reason: str) -> SgmError:

@@ -1,4 +1,4 @@
-"""Files: hashes, atomic writes, and safetensors written row by row and read through a memory map.
+"""Safetensors written row by row and read through a memory map; text that keeps its mode.
 
 A safetensors file is `n` (8 bytes, little endian), a JSON header of `n` bytes, then the arrays. It
 is written here in blocks of rows, so that a dataset larger than the memory passes through, and its
@@ -11,7 +11,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from sgm_core.errors import SgmError
+from sgm_core.store.files import canonical_json
 
 FIXES = {
     errno.ENOSPC: "free some space",
@@ -52,22 +53,6 @@ def writing(path: Path) -> Iterator[None]:
         raise SgmError(f"cannot write {where}: {reason}; {fix} and run this again") from error
 
 
-def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file, read in blocks."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def canonical(value: object) -> bytes:
-    """Return the one JSON text of a value: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON (sorted keys, indent 1) atomically."""
-    write_text(path, json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n")
-
-
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically: temporary name, fsync, rename; the old mode is kept."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -83,15 +68,6 @@ def write_text(path: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def write_tensors(path: Path, x: Array, rows: Array, labels: Array | None) -> str:
     """Write `x[rows]` (uint8) and `labels[rows]` (int64) as safetensors; return the SHA-256."""
     header: dict[str, Any] = {"__metadata__": {"format": "np"}}
@@ -102,7 +78,7 @@ def write_tensors(path: Path, x: Array, rows: Array, labels: Array | None) -> st
     size = len(rows) * int(np.prod(x.shape[1:]))
     shape = [len(rows), *x.shape[1:]]
     header["x"] = {"dtype": "U8", "shape": shape, "data_offsets": [start, start + size]}
-    text = canonical(header)
+    text = canonical_json(header)
     text += b" " * (-len(text) % 8)
     digest = hashlib.sha256()
     with path.open("wb") as stream:

@@ -20,9 +20,10 @@ import numpy as np
 from sgm_core.config.data import DatasetParams
 from sgm_core.data.check import Checked, check
 from sgm_core.data.dataset import FORMAT, SPLITS, digest_of
-from sgm_core.data.files import sha256_file, sync_folder, write_json, write_tensors, writing
+from sgm_core.data.files import write_tensors, writing
 from sgm_core.data.raw import Raw
 from sgm_core.errors import SgmError, UsageError
+from sgm_core.store.files import fsync_dir, sha256_file, write_json
 
 Log = Callable[[str], None]
 Array = np.ndarray[Any, Any]
@@ -132,7 +133,7 @@ def _write(name: str, params: DatasetParams, checked: Checked, folder: Path) -> 
     }
     meta["digest"] = digest_of(meta)
     write_json(folder / "dataset.json", meta)
-    sync_folder(folder)
+    fsync_dir(folder)
     return meta
 
 
@@ -154,7 +155,7 @@ def _swap(partial: Path, out: Path) -> None:
     if out.exists():
         out.rename(old)
     partial.rename(out)
-    sync_folder(out.parent)
+    fsync_dir(out.parent)
     _clear(old)
 
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from sgm_core.data.dataset import Dataset, load_dataset
-from sgm_core.data.files import canonical, sha256_file, write_json, writing
+from sgm_core.data.files import writing
 from sgm_core.errors import SgmError
 from sgm_core.evaluate import features, images, points, rolls
 from sgm_core.evaluate.classes import Judge
@@ -32,6 +32,7 @@ from sgm_core.evaluate.manifold import CLOSENESS_LIMIT, closeness
 from sgm_core.evaluate.pixels import thumbnails
 from sgm_core.evaluate.points import Points
 from sgm_core.evaluate.rolls import Rolls
+from sgm_core.store.files import canonical_json, sha256_file, write_json
 
 Array = NDArray[Any]
 FORMAT = 1
@@ -94,7 +95,7 @@ def make_reference(
 def _digest(info: dict[str, Any]) -> str:
     """The dataset's name does not count: the same bytes make the same reference."""
     return hashlib.sha256(
-        canonical({k: v for k, v in info.items() if k not in ("digest", "dataset")})
+        canonical_json({k: v for k, v in info.items() if k not in ("digest", "dataset")})
     ).hexdigest()
 
 

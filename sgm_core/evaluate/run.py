@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgm_core.data.dataset import Dataset, load_dataset
-from sgm_core.data.files import write_json, writing
+from sgm_core.data.files import writing
 from sgm_core.device import device_class
 from sgm_core.errors import SgmError
 from sgm_core.evaluate.compare import Yardstick
@@ -25,6 +25,7 @@ from sgm_core.evaluate.names import main_metric, names_for
 from sgm_core.evaluate.plan import Drawer
 from sgm_core.evaluate.reference import open_reference
 from sgm_core.evaluate.uncertainty import Bootstrap
+from sgm_core.store.files import write_json
 
 Array = NDArray[Any]
 Emit = Callable[[dict[str, Any]], None]
