@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -98,8 +100,33 @@ def embedded_prefect(project: Project) -> IO[str] | None:
             continue
         if number:
             os.environ["PREFECT_HOME"] = str(home)
+        _end_orphans(home)
         return handle
     return None
+
+
+def _end_orphans(home: Path) -> None:
+    """End the embedded server of a process that was killed (kill -9): nobody else would.
+
+    Ours is the lock on this home, so a server of this home whose parent is not of this home is
+    one. Where there is no /proc nothing is done; such a server only idles.
+    """
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            if b"prefect.server.api.server:create_app" not in (folder / "cmdline").read_bytes():
+                continue
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            if _has_home(folder, home) and not _has_home(Path("/proc", parent), home):
+                os.kill(int(folder.name), signal.SIGTERM)
+
+
+def _has_home(process: Path, home: Path) -> bool:
+    """Tell whether a process was started with this PREFECT_HOME; one that hides was not by us."""
+    try:
+        variables = (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"PREFECT_HOME=" + os.fsencode(home) in variables
 
 
 def _wanted(project: Project, prefect: bool) -> dict[str, str]:

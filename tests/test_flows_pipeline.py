@@ -38,8 +38,10 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, in
     )
     work = folder / ".sgm" / "store" / "cells"
     _wait(lambda: finished(folder, "evaluations") and any(work.glob("*.work/*")), process)
+    servers = [c for c in psutil.Process(process.pid).children() if "uvicorn" in c.cmdline()]
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    assert [server.is_running() for server in servers] == [True], "Prefect leaves it behind"
     before = finished(folder)
     assert 1 <= len(before) < 3
     return folder, before
@@ -52,6 +54,17 @@ def complete(killed: tuple[Path, dict[str, int]]) -> Path:
     done = dvc(folder, "repro")
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+def test_the_server_of_a_killed_run_is_ended(complete: Path) -> None:
+    home = str(complete / ".sgm" / "prefect")
+    left = [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if "prefect.server.api.server:create_app" in (process.info["cmdline"] or [])
+        and process.environ().get("PREFECT_HOME") == home
+    ]
+    assert not left
 
 
 def test_no_finished_cell_is_trained_again(
