@@ -116,4 +116,4 @@ def outline(axes: Axes, window: Window, colour: str) -> None:
 
 def finite(x: Array) -> Array:
     """Leave out the items with a value that is not finite."""
-    return x[np.isfinite(x.reshape(len(x), -1)).all(axis=1)]
+    return x[np.isfinite(x).all(axis=tuple(range(1, x.ndim)))]
