@@ -181,10 +181,12 @@ def _quality_axis(axes: Axes, results: Sequence[Result], metric: str, ground: Gr
 
 
 def _log_ticks(axes: Axes, which: Iterable[str]) -> None:
-    """Plain numbers at 1, 2 and 5 of each decade."""
+    """Plain numbers at 1, 2 and 5 of each decade; at every digit where the range is short."""
     for name in which:
         axis = axes.yaxis if name == "y" else axes.xaxis
-        axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=12))
+        low, high = axis.get_view_interval()
+        subs = (1, 2, 5) if high > 6 * low > 0 else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
+        axis.set_major_locator(LogLocator(base=10, subs=subs, numticks=12))
         axis.set_major_formatter(FuncFormatter(lambda v, _: plain(v)))
         axis.set_minor_formatter(NullFormatter())
 
