@@ -104,6 +104,11 @@ def ensure_cell(job: Job, emit: Emit) -> Outcome:
         )
         return summary
 
+    # Both hashes before anything is imported: an edit from here on is refused, not stored under
+    # the new code's key.
+    planned = job.evaluation_spec("")
+    for modules in (job.spec.modules, planned.modules):
+        _loaded.setdefault(" ".join(modules), closure_hash(modules))
     identity = job.spec.identity()
     with _named(job.spec.name):
         cell = store.ensure(CELLS, identity_key(identity), train, {**labels, **identity}, log)

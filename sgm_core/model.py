@@ -68,7 +68,8 @@ class ScoreModel:
         data_range: range of images; they are mapped to [-1, 1].
         center, scale: instead, model space is (x - center) / scale; one number or one a coordinate.
         sigma_data: standard deviation of the data in model space (images 0.5, points 1).
-        training: fields of TrainingConfig that differ from their defaults.
+        training: fields of TrainingConfig that differ from their defaults. The learning rate is
+            constant unless `steps` (or `schedule`) is given: then it falls to zero over `steps`.
         sampling: fields of SamplingConfig that differ from their defaults.
         seed: seed of the initial weights and of training noise.
         device: "cpu", "cuda", ...
@@ -99,21 +100,28 @@ class ScoreModel:
         size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
         full = tuple(shape) if shape is not None else (num_channels, *size)
         _check_shape(full)
-        if num_timesteps < 1:
-            raise UsageError(f"num_timesteps: {num_timesteps!r} is not valid: write at least 1")
-        low, high = data_range or (-1.0, 1.0)
+        self.num_timesteps = _whole("num_timesteps", num_timesteps, 1)
+        low, high = _numbers("data_range", data_range or (-1.0, 1.0), (2,))
+        if not low < high:
+            raise UsageError(f"data_range: {data_range!r} is not valid: the first must be smaller")
+        channels = (1, full[0]) if len(full) == 1 else (1,)
+        spread = sigma_data if sigma_data is not None else (0.5 if len(full) == 3 else 1.0)
         data = {
             "name": "",
             "kind": "images" if len(full) == 3 else "points",
             "shape": list(full),
             "range": [low, high],
-            "center": np.atleast_1d((low + high) / 2 if center is None else center).tolist(),
-            "scale": np.atleast_1d((high - low) / 2 if scale is None else scale).tolist(),
-            "sigma_data": sigma_data or (0.5 if len(full) == 3 else 1.0),
+            "center": _numbers("center", (low + high) / 2 if center is None else center, channels),
+            "scale": _numbers(
+                "scale", (high - low) / 2 if scale is None else scale, channels, positive=True
+            ),
+            "sigma_data": _numbers("sigma_data", spread, (1,), positive=True)[0],
             "labels": list(labels),
         }
-        self.num_timesteps = num_timesteps
-        self.training = build(TrainingConfig, training or {}, ["training"])
+        fields = dict(training or {})
+        if not {"steps", "schedule"} & fields.keys():
+            fields["schedule"] = "constant"  # nobody said how many calls of train_step will come
+        self.training = build(TrainingConfig, fields, ["training"])
         self._assemble(
             {
                 "process": _resolve(PROCESSES, process, "process"),
@@ -199,7 +207,8 @@ class ScoreModel:
         """Draw n samples.
 
         Args:
-            seed: sample i uses seed + i: the same sample at any batch size.
+            seed: sample i uses seed + i: the same noise, and so the same sample up to float
+                rounding, at any batch size.
             steps, sampler, grid, sigma_min, guidance: default to the model's `sampling` settings.
             label: a class index or name, or one per sample; None: classes in turn for a
                 conditional model; -1: no class.
@@ -210,6 +219,8 @@ class ScoreModel:
             UsageError: an option is wrong; the message names it, its value and the fix.
         """
         n, seed, batch = _whole("n", n, 1), _whole("seed", seed, 0), _whole("batch", batch, 1)
+        if seed + n > 2**64:
+            raise UsageError(f"seed: {seed} is not valid: seed + n must not exceed 2^64")
         given = {
             "steps": steps,
             "sampler": sampler,
@@ -347,6 +358,22 @@ def _whole(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
+def _numbers(name: str, value: Any, sizes: tuple[int, ...], positive: bool = False) -> list[float]:
+    """Return finite numbers as a list whose length is one of `sizes`."""
+    try:
+        numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}: {value!r} is not valid: write numbers") from None
+    wanted = " or ".join(str(size) for size in dict.fromkeys(sizes))
+    if numbers.ndim != 1 or len(numbers) not in sizes:
+        raise UsageError(f"{name}: {value!r} is not valid: write {wanted} number(s)")
+    if not np.isfinite(numbers).all() or (positive and (numbers <= 0).any()):
+        raise UsageError(
+            f"{name}: {value!r} is not valid: write {'positive' if positive else 'finite'} numbers"
+        )
+    return [float(v) for v in numbers]
+
+
 def _check_shape(shape: tuple[int, ...]) -> None:
     if len(shape) not in (1, 3) or any(not isinstance(s, int) or s < 1 for s in shape):
         raise UsageError(f"shape: {shape!r} is not valid: write (d,) for points or (C, H, W)")
@@ -356,6 +383,8 @@ def _check_shape(shape: tuple[int, ...]) -> None:
 
 def _resolve(kinds: Mapping[str, Any], value: Any, where: str) -> dict[str, Any]:
     """Return {"kind": ..., all parameters with defaults}."""
+    if not isinstance(value, (str, Mapping)):
+        raise UsageError(f"{where}: {value!r} is not valid: write a name or a mapping with kind")
     fields = {"kind": value} if isinstance(value, str) else dict(value)
     name = str(fields.get("kind"))
     return {"kind": name, **build_kind(kinds, name, fields, [where]).model_dump()}

@@ -22,6 +22,7 @@ from sgm_core.config.net import NETS
 from sgm_core.config.process import PROCESSES
 from sgm_core.device import device_class, torch_release
 from sgm_core.errors import SgmError, UsageError, unknown
+from sgm_core.evaluate.names import main_metric
 from sgm_core.sample.names import SAMPLERS
 from sgm_core.store.files import canonical_json, read_json, sha256_bytes
 
@@ -77,7 +78,7 @@ class CellSpec:
 
 @dataclass(frozen=True)
 class EvaluationSpec:
-    """What is measured on a finished cell; `batch` of EvaluationConfig changes no result.
+    """What is measured on a finished cell (`batch` counts: it decides the last bits of a sample).
 
     `sampler` is the sampler's target "module:Class".
     """
@@ -96,9 +97,7 @@ class EvaluationSpec:
 
     def identity(self) -> dict[str, Any]:
         """Everything that determines the metrics."""
-        evaluation = {name: v for name, v in self.evaluation.items() if name != "batch"}
-        code = closure_hash(self.modules)
-        return {**asdict(self), "evaluation": evaluation, "code": code}
+        return {**asdict(self), "code": closure_hash(self.modules)}
 
     @property
     def key(self) -> str:
@@ -221,7 +220,13 @@ def jobs_of(experiment: ExperimentConfig, dataset: Path, reference: Path, store:
         SgmError: the prepared dataset is missing or not readable.
     """
     digest = digest_of(dataset / "dataset.json", "dataset")
-    shape = read_json(dataset / "dataset.json").get("shape")
+    meta = read_json(dataset / "dataset.json")
+    try:
+        wanted = experiment.selection.metric
+        main_metric(meta["kind"], wanted, str(meta.get("source", "")), bool(meta["labels"]))
+    except UsageError as error:
+        raise UsageError(f"experiments.{experiment.name}.selection.metric: {error}") from None
+    shape = meta.get("shape")
     return [
         Job(
             spec=spec,

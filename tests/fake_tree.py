@@ -18,7 +18,17 @@ from sgm_core.cell import CellSpec, Job
 from sgm_core.store.files import write_json
 
 REAL = Path(__file__).resolve().parent.parent
-COPIED = ["config", "store", "cell.py", "code.py", "device.py", "errors.py", "spec.py", "worker.py"]
+COPIED = [
+    "config",
+    "store",
+    "cell.py",
+    "code.py",
+    "device.py",
+    "errors.py",
+    "spec.py",
+    "worker.py",
+    "evaluate/names.py",
+]
 
 TRAINER = '''
 """A trainer that adds one a step."""
@@ -104,6 +114,10 @@ SAMPLERS = {
     }.items()
 }
 DEFAULT_SAMPLER = "multistep"
+
+
+def sampler_fits(name, langevin):
+    return True
 """
 
 
@@ -142,7 +156,10 @@ def make_tree(root: Path) -> Path:
 
 def make_job(root: Path, seed: int = 0, steps: int = 20, process: str = "vp", **more: Any) -> Job:
     """Write a tiny dataset and reference below `root` and return a job on them."""
-    write_json(root / "dataset" / "dataset.json", {"digest": "d" * 64, "shape": [2]})
+    write_json(
+        root / "dataset" / "dataset.json",
+        {"digest": "d" * 64, "shape": [2], "kind": "points", "labels": []},
+    )
     write_json(root / "reference" / "reference.json", {"digest": "e" * 64})
     training = {"steps": steps, "device": "cpu", "threads": 1, **more}
     spec = CellSpec(

@@ -33,7 +33,7 @@ elif command in ("ensure", "quick"):
 else:
     answer = [lookup(j) is not None for j in jobs]
 heavy = [m for m in ("torch", "numpy", "scipy", "pandas", "prefect", "mlflow") if m in sys.modules]
-loaded = [m for m in sys.modules if m.startswith(("sgm_core.train", "sgm_core.evaluate"))]
+loaded = [m for m in sys.modules if m in ("sgm_core.train.run", "sgm_core.evaluate.run")]
 print(json.dumps({"answer": answer, "heavy": heavy, "loaded": loaded, "events": events}))
 """
 
@@ -105,7 +105,9 @@ def test_jobs_of_reads_the_prepared_dataset(tmp_path: Path) -> None:
     toy, folder = experiment(), tmp_path / "dataset"
     with pytest.raises(SgmError, match=r"dataset\.json does not exist; make the stage dataset"):
         jobs_of(toy, folder, tmp_path / "reference", tmp_path / "store")
-    write_json(folder / "dataset.json", {"digest": "a" * 64, "shape": [2]})
+    write_json(
+        folder / "dataset.json", {"digest": "a" * 64, "shape": [2], "kind": "points", "labels": []}
+    )
     jobs = jobs_of(toy, folder, tmp_path / "reference", tmp_path / "store")
     assert len(jobs) == 8
     assert jobs[0].spec.data_digest == "a" * 64
@@ -130,9 +132,9 @@ def test_what_is_in_a_key_and_what_is_not(tmp_path: Path) -> None:
     same = [
         with_spec(name="other", experiment="other"),
         dataclasses.replace(job, checkpoint_every=99),
-        dataclasses.replace(job, evaluation={**job.evaluation, "batch": 3}),
     ]
     measured_anew = [
+        dataclasses.replace(job, evaluation={**job.evaluation, "batch": 3}),
         dataclasses.replace(job, sampling={**job.sampling, "steps": 6}),
         dataclasses.replace(job, evaluation={**job.evaluation, "samples": 11}),
     ]
@@ -147,9 +149,9 @@ def test_what_is_in_a_key_and_what_is_not(tmp_path: Path) -> None:
     ]
     keys = ask(tree, tmp_path, "keys", [job, *same, *measured_anew, *other])["answer"]
     (cell, evaluation), rest = keys[0], keys[1:]
-    assert rest[:3] == [[cell, evaluation]] * 3
-    assert [key[0] for key in rest[3:5]] == [cell] * 2
-    evaluations = {evaluation, *(key[1] for key in rest[3:])}
+    assert rest[:2] == [[cell, evaluation]] * 2
+    assert [key[0] for key in rest[2:5]] == [cell] * 3
+    evaluations = {evaluation, *(key[1] for key in rest[2:])}
     assert len(evaluations) == 1 + len(measured_anew) + len(other)
     assert len({cell, *(key[0] for key in rest[5:])}) == 1 + len(other)
 
@@ -202,7 +204,10 @@ def test_a_reference_of_other_statistics_evaluates_again(tmp_path: Path) -> None
 
 def test_data_that_changed_after_planning_is_refused(tmp_path: Path) -> None:
     tree, job = make_tree(tmp_path), make_job(tmp_path)
-    write_json(tmp_path / "dataset" / "dataset.json", {"digest": "0" * 64, "shape": [2]})
+    write_json(
+        tmp_path / "dataset" / "dataset.json",
+        {"digest": "0" * 64, "shape": [2], "kind": "points", "labels": []},
+    )
     with pytest.raises(AssertionError, match=r"cell vp-mlp-s0: .*dataset has changed since"):
         ask(tree, tmp_path, "ensure", [job])
 

@@ -64,13 +64,26 @@ MISTAKES: list[tuple[str, Any, list[str]]] = [
     ("active", ["digit"], ["'digit'", "'digits'"]),
     ("active", "digits", ["active", "list"]),
     ("activ", [], ["'activ'", "'active'"]),
+    ("active", [["digits"]], ["active", "experiment"]),
+    ("active", ["digits", "digits"], ["active", "twice"]),
+    ("experiments.digits.training.steps", True, ["training.steps", "True", "number"]),
+    ("experiments.digits.training.betas", [1.5, 2], ["training.betas", "1.5"]),
+    ("experiments.digits.nets.unet.multipliers", [0, -2], ["multipliers", "0"]),
+    ("experiments.digits.evaluation.nfe_curve", [-3], ["nfe_curve", "-3"]),
+    ("experiments.digits.selection", {"metric": "fdd"}, ["selection.metric", "'fd'"]),
+    ("experiments.digits.sampling.sigma_min", 1e9, ["sigma_min", "less than 10"]),
+    ("experiments.digits.sampling.sampler", "heun", ["'heun'", "'cld'", "multistep_sde"]),
+    ("experiments.digits.sampling.sampler", "sscs", ["'sscs'", "'vp'", "ddim"]),
+    ("experiments.digits.dataset", ["digits"], ["dataset", "['digits']"]),
+    ("experiments.digits.processes.vp.kind", ["vp"], ["kind", "['vp']"]),
+    ("experiments.../docs", {}, ["'../docs'", "not a name"]),
 ]
 
 
 @pytest.mark.parametrize(("path", "value", "words"), MISTAKES)
 def test_a_mistake_gets_one_sentence(path: str, value: Any, words: list[str]) -> None:
     values = copy.deepcopy(VALUES)
-    *parents, last = path.split(".")
+    *parents, last = ["experiments", "../docs"] if ".." in path else path.split(".")
     entry = values
     for parent in parents:
         entry = entry[parent]

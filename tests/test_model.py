@@ -41,6 +41,21 @@ def test_training_on_points_reaches_their_law() -> None:
     np.testing.assert_allclose(np.cov(drawn.T), mixing @ mixing.T, atol=0.25)
 
 
+def test_a_model_goes_on_learning_however_long_it_is_trained() -> None:
+    """Without `steps` nobody knows the end, so the learning rate does not fall to zero."""
+    open_end = ScoreModel(shape=(1,), training={"warmup": 0})
+    planned = ScoreModel(shape=(1,), training={"warmup": 0, "steps": 3})
+    for model, moves in ((open_end, True), (planned, False)):
+        for _ in range(4):
+            model.train_step(np.ones((4, 1)))
+        before = [p.clone() for p in model.net.parameters()]
+        assert model._state is not None
+        model._state.step = 1_000_000 if moves else model._state.step
+        model.train_step(np.ones((4, 1)))
+        changed = any(not p.equal(b) for p, b in zip(model.net.parameters(), before, strict=True))
+        assert changed is moves
+
+
 def test_a_seed_means_one_picture(model: ScoreModel) -> None:
     together = model.generate(6, seed=4, steps=5, label=1)
     parts = model.generate(6, seed=4, steps=5, label=1, batch=4)
@@ -141,6 +156,7 @@ def test_the_score_of_an_untrained_model_is_that_of_gaussian_data() -> None:
         ({"label": [0, 1, 0]}, ["label", "2 of them"]),
         ({"seed": -1}, ["seed: -1"]),
         ({"seed": "x"}, ["seed: 'x'"]),
+        ({"seed": 2**64}, ["seed: 18446744073709551616", "2^64"]),
         ({"guidance": -0.5}, ["guidance", "-0.5"]),
         ({"sampler": "heun", "steps": 3}, ["'heun'", "cld", "sscs"]),
     ],
@@ -167,6 +183,13 @@ def test_wrong_options_get_one_sentence(
         (lambda: ScoreModel(shape=(2,)).train_step(np.full((4, 2), np.nan)), ["batch", "NaN"]),
         (lambda: ScoreModel(shape=(2,)).generate(1, label=0), ["label: 0", "no classes"]),
         (lambda: ScoreModel(shape=(2,), training={"lr": -1}), ["training.lr", "-1"]),
+        (lambda: ScoreModel(process=3), ["process: 3", "name"]),  # type: ignore[arg-type]
+        (lambda: ScoreModel(num_timesteps=0), ["num_timesteps: 0"]),
+        (lambda: ScoreModel(num_timesteps="a"), ["num_timesteps: 'a'"]),  # type: ignore[arg-type]
+        (lambda: ScoreModel(data_range=(5, 5)), ["data_range: (5, 5)"]),
+        (lambda: ScoreModel(shape=(2,), center=[0, 0, 0]), ["center", "1 or 2"]),
+        (lambda: ScoreModel(shape=(2,), scale=0), ["scale: 0", "positive"]),
+        (lambda: ScoreModel(shape=(2,), sigma_data=0), ["sigma_data: 0", "positive"]),
     ],
 )
 def test_wrong_models_get_one_sentence(build: Any, words: list[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from sgm_core.errors import UsageError, did_you_mean, unknown
 
@@ -14,6 +14,15 @@ class Frozen(BaseModel):
     """A configuration object: immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse `steps: true`, which would count as 1."""
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and field.annotation in (int, float):
+            raise ValueError("write a number, not true or false")
+        return value
 
 
 M = TypeVar("M", bound=Frozen)
@@ -52,7 +61,7 @@ def build_kind(kinds: Mapping[str, type[M]], label: str, values: object, where: 
     if values is not None and not isinstance(values, Mapping):
         raise UsageError(f"{'.'.join(path)}: {values!r} is not valid: write a mapping of fields")
     kind = fields.pop("kind", label)
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise UsageError(f"{'.'.join(path)}: {unknown('kind', kind, kinds)}")
     return build(kinds[str(kind)], fields, path)
 

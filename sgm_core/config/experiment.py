@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from sgm_core.config.training import (
     TrainingConfig,
 )
 from sgm_core.errors import UsageError, unknown
+from sgm_core.sample.names import SAMPLERS, sampler_fits
 
 SECTIONS: dict[str, type[Frozen]] = {
     "training": TrainingConfig,
@@ -28,6 +30,8 @@ SECTIONS: dict[str, type[Frozen]] = {
     "evaluation": EvaluationConfig,
     "selection": SelectionConfig,
 }
+# Names become folders, file names and tags.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 FIELDS = ["dataset", "seeds", "processes", "nets", *SECTIONS]
 
 
@@ -106,8 +110,10 @@ def parse_config(values: Mapping[str, Any]) -> Config:
     if not isinstance(active, list):
         raise UsageError(f"active: {active!r} is not valid: write a list of experiments")
     for name in active:
-        if name not in experiments:
+        if not isinstance(name, str) or name not in experiments:
             raise UsageError(f"active: {unknown('experiment', name, experiments)}")
+    if len(set(active)) != len(active):
+        raise UsageError(f"active: {active!r} names an experiment twice; name each once")
     return Config(datasets, experiments, tuple(active))
 
 
@@ -119,7 +125,7 @@ def _experiment(
         raise UsageError(f"{where}: {entry!r} is not valid: write a mapping of fields")
     _check_names(where, entry, FIELDS)
     dataset = entry.get("dataset", name)
-    if dataset not in datasets:
+    if not isinstance(dataset, str) or dataset not in datasets:
         raise UsageError(f"{where}.dataset: {unknown('dataset', dataset, datasets)}")
     processes = {
         str(label): build_kind(PROCESSES, str(label), params, [where, "processes", str(label)])
@@ -139,7 +145,21 @@ def _experiment(
     sections: dict[str, Any] = {
         key: build(model, entry.get(key), [where, key]) for key, model in SECTIONS.items()
     }
-    return ExperimentConfig(name, str(dataset), tuple(seeds), processes, nets, **sections)
+    experiment = ExperimentConfig(name, str(dataset), tuple(seeds), processes, nets, **sections)
+    _check_sampling(where, experiment)
+    return experiment
+
+
+def _check_sampling(where: str, experiment: ExperimentConfig) -> None:
+    """Refuse, before anything is trained, a sampler that cannot run under one of the processes."""
+    name = experiment.sampling.sampler
+    for label, process in experiment.processes.items():
+        if not sampler_fits(name, process.langevin):
+            others = [s for s in SAMPLERS if sampler_fits(s, process.langevin)]
+            raise UsageError(
+                f"{where}.sampling.sampler: {name!r} is not for process {label!r} "
+                f"({process.kind}); choose one of: {', '.join(others)}"
+            )
 
 
 def _is_seed(value: object) -> bool:
@@ -151,6 +171,11 @@ def _mapping(values: Mapping[str, Any], key: str, where: str) -> Mapping[str, An
     entry = values.get(key)
     if not isinstance(entry, Mapping) or not entry:
         raise UsageError(f"{path}: {entry!r} is not valid: write a mapping with at least one name")
+    for name in entry:
+        if not NAME.fullmatch(str(name)):
+            raise UsageError(
+                f"{path}: {name!r} is not a name; use letters, digits, _ and -, a letter or digit first"
+            )
     return entry
 
 

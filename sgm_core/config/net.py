@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -41,7 +41,9 @@ class UNetParams(NetParams):
     target: ClassVar[str] = "sgm_core.nets.unet:UNet"
     data_rank: ClassVar[int] = 3
     channels: int = Field(32, ge=4, le=2048, description="channels at the finest resolution")
-    multipliers: tuple[int, ...] = Field((1, 2), min_length=1, description="channels per level")
+    multipliers: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(
+        (1, 2), min_length=1, max_length=8, description="channels per level"
+    )
     blocks: int = Field(1, ge=1, le=16, description="residual blocks per level")
     attention: tuple[int, ...] = Field((), description="levels (0 = finest) with self-attention")
     heads: int = Field(4, ge=1, le=64, description="attention heads")

@@ -19,6 +19,7 @@ class ProcessParams(Frozen):
 
     kind: ClassVar[str]
     target: ClassVar[str]
+    langevin: ClassVar[bool] = False
 
 
 class VPParams(ProcessParams):
@@ -67,6 +68,7 @@ class CLDParams(ProcessParams):
 
     kind: ClassVar[str] = "cld"
     target: ClassVar[str] = "sgm_core.process.cld:CLD"
+    langevin: ClassVar[bool] = True
     m_inv: float = Field(4.0, gt=0, description="inverse mass M^-1")
     beta: float = Field(4.0, gt=0, description="rate of the whole process")
     gamma: float = Field(0.04, gt=0, description="initial velocity variance is gamma M")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from sgm_core.config.base import Frozen
 from sgm_core.errors import did_you_mean
+from sgm_core.evaluate.names import METRICS
 from sgm_core.sample.names import DEFAULT_SAMPLER, SAMPLERS
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
 
 
 class TrainingConfig(Frozen):
@@ -17,7 +21,7 @@ class TrainingConfig(Frozen):
     steps: int = Field(2000, ge=1, description="optimiser steps")
     batch: int = Field(256, ge=1, description="items per step")
     lr: float = Field(3e-3, gt=0, description="peak learning rate of AdamW")
-    betas: tuple[float, float] = Field((0.9, 0.99), description="AdamW moments")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.99), description="AdamW moments")
     weight_decay: float = Field(0.0, ge=0)
     warmup: int = Field(50, ge=0, description="steps of linear warm-up")
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -65,7 +69,10 @@ class SamplingConfig(Frozen):
         "log", description="spacing of the noise levels"
     )
     sigma_min: float = Field(
-        0.002, gt=0, description="smallest sigma_eff of the grid, in units of the model space"
+        0.002,
+        gt=0,
+        lt=10,
+        description="smallest sigma_eff of the grid, in units of the model space",
     )
     guidance: float = Field(1.0, ge=0, description="classifier-free guidance (1: none)")
 
@@ -76,7 +83,7 @@ class EvaluationConfig(Frozen):
     samples: int = Field(10_000, ge=10, description="samples drawn for the metrics")
     seed: int = Field(1234, ge=0, description="first of the per-sample seeds, common to all cells")
     bootstrap: int = Field(100, ge=10, le=10_000, description="bootstrap replicates per interval")
-    nfe_curve: tuple[int, ...] = Field(
+    nfe_curve: tuple[Count, ...] = Field(
         (5, 10, 25, 50), description="steps at which quality against NFE is measured"
     )
     curve_samples: int = Field(
@@ -92,6 +99,14 @@ class SelectionConfig(Frozen):
     """Which cell wins. Chosen on the validation split, reported on the test split."""
 
     metric: str = Field("auto", description="auto: sliced_w2 for points, fd for images")
+
+    @field_validator("metric")
+    @classmethod
+    def _known_metric(cls, value: str) -> str:
+        if value != "auto" and value not in METRICS:
+            raise ValueError(f"unknown metric{did_you_mean(value, METRICS)}")
+        return value
+
     max_memorised: float = Field(0.25, ge=0, le=1, description="largest memorised share (images)")
     min_improvement: float = Field(
         0.0, ge=0, description="relative gain over the champion that a promotion needs"

@@ -13,5 +13,16 @@ SAMPLERS = {
     "sscs": "sgm_core.sample.sscs:SSCS",
 }
 
+# Samplers for one kind of process only: Heun's method is written for one channel, SSCS splits
+# Langevin dynamics.
+SCALAR_ONLY = {"heun"}
+LANGEVIN_ONLY = {"sscs"}
+
+
+def sampler_fits(name: str, langevin: bool) -> bool:
+    """Return whether a sampler can run under a Langevin process (or under a scalar one)."""
+    return name not in (SCALAR_ONLY if langevin else LANGEVIN_ONLY)
+
+
 # The best at 10 to 50 evaluations with trained networks, under every process.
 DEFAULT_SAMPLER = "multistep_sde"

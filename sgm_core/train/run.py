@@ -142,7 +142,10 @@ def _state(parts: Parts, training: dict[str, Any], seed: int, device: torch.devi
 
 def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
-        raise SgmError("training.device: 'cuda' is not available here; write 'auto' or 'cpu'")
+        raise SgmError(
+            "training.device: a GPU was asked for or found, but torch cannot use it here; "
+            "mend the driver or write 'cpu'"
+        )
     return torch.device(name)
 
 
@@ -177,6 +180,7 @@ class _History:
         self.before = next((p["elapsed"] for p in saved if "pending" in p), 0.0)
         self.started = self.shown = time.monotonic()
         self.first = state.step
+        self.sent = len(self.points)
         if state.step:
             emit({"event": "message", "text": f"resumed at step {state.step} of {self.steps}"})
 
@@ -215,8 +219,10 @@ class _History:
                     "loss": self.points[-1]["loss"] if self.points else float(report.loss),
                     "steps_per_s": rate,
                     "eta_s": (self.steps - report.step) / max(1e-9, rate),
+                    "history": self.points[self.sent :],  # points finished since the last event
                 }
             )
+            self.sent = len(self.points)
 
     def check(self, report: StepReport) -> None:
         """Fail on a loss that is not finite, before it reaches a checkpoint."""
