@@ -1,6 +1,6 @@
 """Draws the README's pictures from the champions in the registry's store: run after `make repro`.
 
-    python docs/make_images.py
+python docs/make_images.py
 """
 
 from __future__ import annotations

@@ -26,12 +26,14 @@ def add(project: Project, name: str, path: Path, options: dict[str, Any], track:
     if track:
         _require_dvc(project.root)
     raw = project.root / "data" / "raw" / name
-    if not (track and name in project.config().datasets and _untracked(raw)):
-        from sgm_core.data import add_dataset
+    # params.yaml is read, extended and written, and DVC refuses to run twice at once.
+    with project.lock("data-add", waiting="waiting for another sgm data add ..."):
+        if not (track and name in project.config().datasets and _untracked(raw)):
+            from sgm_core.data import add_dataset
 
-        add_dataset(project.root, name, path, **options)
-    if track:
-        _dvc_add(project.root, raw)
+            add_dataset(project.root, name, path, **options)
+        if track:
+            _dvc_add(project.root, raw)
     chosen = options["experiment"] or options["activate"]
     print(_next_steps(name, chosen, options["activate"]))
 

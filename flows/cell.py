@@ -20,11 +20,11 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.artifacts import cell_artifact
-from flows.progress import Display, current, describe
+from flows.progress import Display, describe
 from flows.project import Project
 from flows.setup import initialise
 from flows.tracking import CellRun, Tracking
-from sgm_core.cell import Outcome, jobs_of, lookup
+from sgm_core.cell import Outcome, jobs_of
 from sgm_core.errors import SgmError, UsageError, unknown
 from sgm_core.evaluate.names import main_metric
 from sgm_core.store.files import read_json
@@ -73,14 +73,17 @@ class Observed:
                 with CellRun(self.tracking, self.parent, job) as run:
                     outcome, run_id = self._tracked(job, log, run)
         except Exception as error:
-            text = str(error).removeprefix(f"cell {name}: ") or type(error).__name__
-            self.failures[name] = f"{name}: {text}"
-            self.display.done(name, f"FAILED: {text}")
+            self.lost(name, str(error).removeprefix(f"cell {name}: ") or type(error).__name__)
             raise
         self.outcomes[name] = outcome
         self.display.done(name, summary_line(outcome, self.metric))
         cell_artifact(outcome, run_id, self.tracking)
         return outcome
+
+    def lost(self, name: str, reason: str) -> None:
+        """Note and show that a cell failed."""
+        self.failures[name] = f"{name}: {reason}"
+        self.display.done(name, f"FAILED: {reason}")
 
     def _tracked(self, job: Job, log: Any, run: CellRun) -> tuple[Outcome, str]:
         try:
@@ -95,9 +98,6 @@ class Observed:
             return outcome, ""
 
     def _work(self, job: Job, log: Any, run: CellRun | None) -> Outcome:
-        known = lookup(job)
-        if known is not None:
-            return known
         logged = time.monotonic()
 
         def emit(event: dict[str, Any]) -> None:
@@ -147,9 +147,9 @@ def cell(experiment: str, name: str, root: str = ".") -> State[Any]:
         raise unknown("cell", name, jobs)
     tracking = Tracking(project, experiment)
     parent = tracking.parent(jobs.values())
-    display, metric = current.get() or Display(), metric_of(project, experiment)
+    metric = metric_of(project, experiment)
     with entered(default_executor(1, **devices(jobs[name]))) as executor:
-        observed = Observed(executor, tracking, parent, display, metric)
+        observed = Observed(executor, tracking, parent, Display(), metric)
         outcome = observed.run(jobs[name], get_run_logger())
     if observed.untracked:
         raise SgmError(observed.untracked[0])

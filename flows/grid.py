@@ -8,17 +8,17 @@ by naming what failed. Results are read from the store, never from Prefect.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.artifacts import leaderboard_artifact
 from flows.cell import Observed, devices, entered, jobs_in, metric_of, run_cell
-from flows.progress import current, display
+from flows.progress import display
 from flows.project import Project
 from flows.reporting import write_report
 from flows.setup import initialise
@@ -55,11 +55,10 @@ def grid(experiment: str, root: str = ".") -> list[str]:
     jobs = jobs_in(project, experiment)
     metric = metric_of(project, experiment)
     tracking, parent, away = _tracking(project, experiment, list(jobs.values()))
-    own = current.get()
     log.info("%s: %d cells, ranked by %s on validation", experiment, len(jobs), metric)
     first = next(iter(jobs.values()))
     with (
-        nullcontext(own) if own else display(len(jobs)) as shown,
+        display(len(jobs)) as shown,
         entered(default_executor(len(jobs), **devices(first))) as executor,
     ):
         observed = Observed(executor, tracking, parent, shown, metric)
@@ -67,27 +66,46 @@ def grid(experiment: str, root: str = ".") -> list[str]:
         _run_all(executor, observed, jobs)
     table = write_report(project, experiment, jobs, observed.outcomes, observed.failures)
     leaderboard_artifact(experiment, table)
+    untracked = [away] if away else list(observed.untracked)
     if tracking is not None:
-        tracking.grid_result(parent, project.report(experiment), bool(observed.failures))
+        try:
+            tracking.grid_result(parent, project.report(experiment), bool(observed.failures))
+        except SgmError as error:
+            untracked.append(str(error))
     problems = [text for _, text in sorted(observed.failures.items())]
     if problems:
         done = f"{len(observed.outcomes)} of {len(jobs)} cells of {experiment} are finished"
-        raise GridFailed(f"{done} and reported; failed: {'; '.join(problems)}")
-    if away or observed.untracked:
-        raise GridFailed(away or observed.untracked[0])
+        text = "; ".join(problems + untracked[:1])  # MLflow's reason is the same for all of them
+        raise GridFailed(f"{done} and reported; failed: {text}")
+    if untracked:
+        raise GridFailed(untracked[0])
     return list(jobs)
 
 
 def _run_all(executor: CellExecutor, observed: Observed, jobs: dict[str, Job]) -> None:
-    """Submit a task per cell to a bounded pool and wait for all of them, failed or not."""
+    """Submit a task per cell to a bounded pool and wait for all of them, failed or not.
+
+    A task that ends without a word from its cell (Prefect itself failed) is a failure too.
+    """
     pool: ThreadPoolTaskRunner[State[Any]] = ThreadPoolTaskRunner(max_workers=executor.slots)
     with pool as runner:
-        futures = [
-            runner.submit(run_cell, {"name": name, "observed": observed, "job": job}, set())
+        futures = {
+            name: runner.submit(run_cell, {"name": name, "observed": observed, "job": job}, set())
             for name, job in jobs.items()
-        ]
-        for future in futures:
-            future.wait()
+        }
+        for name, future in futures.items():
+            reason = _ended(future)
+            if name not in observed.outcomes and name not in observed.failures:
+                observed.lost(name, reason)
+
+
+def _ended(future: PrefectFuture[Any]) -> str:
+    """Wait for a task, and say how it ended."""
+    try:
+        future.wait()
+        return future.state.message or f"its task ended as {future.state.name}"
+    except Exception as error:
+        return str(error) or type(error).__name__
 
 
 def _tracking(

@@ -101,8 +101,9 @@ def _git(root: Path) -> tuple[tuple[str, str], ...]:
     commit = _run(root, "rev-parse", "HEAD")
     if commit is None:
         return ()
-    # Lock files are what the run itself is about to write.
-    changes = _run(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
+    # Reports and dvc.lock are what the run itself writes.
+    ours = [".", f":!{LOCK}", ":!reports"]
+    changes = _run(root, "status", "--porcelain", "--untracked-files=no", "--", *ours)
     dirty = "unknown" if changes is None else str(bool(changes)).lower()
     return (
         ("sgm.git_commit", commit),

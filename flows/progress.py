@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -130,7 +129,3 @@ def _duration(seconds: float) -> str:
     if whole < 120:
         return f"{whole} s"
     return f"{whole // 60} min" if whole < 7200 else f"{whole / 3600:.1f} h"
-
-
-# The display of the grid that this process runs; a flow started by a worker has the plain one.
-current: ContextVar[Display | None] = ContextVar("display", default=None)

@@ -18,6 +18,7 @@ from sgm_core.config import Config, load_config
 from sgm_core.errors import SgmError, UsageError
 
 PARAMS = "params.yaml"
+SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,15 @@ class Project:
 
     @property
     def tracking_uri(self) -> str:
-        """MLflow's tracking URI: MLFLOW_TRACKING_URI, else the project's own SQLite file."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.state / 'mlflow.db'}"
+        """MLflow's tracking URI: MLFLOW_TRACKING_URI, else the project's own SQLite file.
+
+        A relative SQLite file lies in the project's folder, whatever the working folder is.
+        """
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.state / 'mlflow.db'}"
+        file = uri.removeprefix(SQLITE)
+        if file == uri or not file or file.startswith(":"):  # a server, or a database in memory
+            return uri
+        return f"{SQLITE}{_outer(self.root) / file}"
 
     @property
     def artifacts(self) -> Path:
@@ -124,7 +132,9 @@ def tool_environment(project: Project) -> None:
         "DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "MLFLOW_TRACKING_URI": project.tracking_uri,
+        # MLflow's own seven retries are minutes of silence while a server is away.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
         "GIT_PYTHON_REFRESH": "quiet",
         "PREFECT_HOME": str(project.state / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -134,6 +144,7 @@ def tool_environment(project: Project) -> None:
     }
     for key, value in defaults.items():
         os.environ.setdefault(key, value)
+    os.environ["MLFLOW_TRACKING_URI"] = project.tracking_uri
 
 
 def _outer(root: Path) -> Path:

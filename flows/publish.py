@@ -5,8 +5,10 @@ The cell is chosen on the validation split, the decision about the champion fall
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +18,13 @@ from flows.cell import jobs_in
 from flows.lineage import lineage
 from flows.packaging import PICTURES, log_model
 from flows.project import Project
-from flows.registry import Candidate, Decision, model_name, submit
+from flows.registry import SAMPLING, WEIGHTS, Candidate, Decision, model_name, submit
 from flows.setup import initialise
 from flows.tracking import CellRun, Tracking
 from sgm_core.cell import CELLS, EVALUATIONS, lookup
 from sgm_core.errors import SgmError
 from sgm_core.store import Store
-from sgm_core.store.files import read_json
+from sgm_core.store.files import canonical_json, read_json
 
 if TYPE_CHECKING:
     from sgm_core.cell import Job, Outcome
@@ -70,7 +72,7 @@ def publish_best(
         )
     name, metric, reason = _choose(config, outcomes)
     job, outcome = jobs[name], outcomes[name]
-    tags = lineage(project, outcome)
+    tags = lineage(project, outcome) | {SAMPLING: canonical_json(job.sampling).decode()}
 
     def card(version: int, *pictures: str) -> str:
         from sgm_core.report.card import model_card
@@ -83,7 +85,6 @@ def publish_best(
         run_id = run.finish(outcome)
     candidate = Candidate(
         experiment=experiment,
-        weights=str(outcome.cell.summary["weights_sha256"]),
         metric=metric,
         value=_value(outcome.evaluation.path, metric),
         lower=_lower(metric),
@@ -93,7 +94,9 @@ def publish_best(
         upload=lambda version: log_model(
             tracking, run_id, outcome, job.sampling, card(version, *PICTURES)
         ),
-        measure=lambda version: measure(project, tracking, version, job, metric, log),
+        measure=lambda version: measure(
+            project, tracking, version, _against(version, job, tags), metric, log
+        ),
     )
     with tracking.errors():
         return submit(project, tracking.client, candidate, config.selection.min_improvement)
@@ -122,7 +125,7 @@ def measure(
     meta = read_json(job.dataset / "dataset.json")
     if (trained_on["kind"], trained_on["shape"]) != (meta["kind"], meta["shape"]):
         return None
-    spec = job.evaluation_spec(key or str(version.tags["sgm.weights_sha256"]))
+    spec = job.evaluation_spec(key or str(version.tags[WEIGHTS]))
 
     def build(work: Path) -> dict[str, Any]:
         from sgm_core.evaluate.run import evaluate
@@ -139,6 +142,16 @@ def measure(
             f"version {version.version} of {version.name} could not be measured again: {error}"
         ) from error
     return _value(evaluation.path, metric)
+
+
+def _against(version: Any, job: Job, tags: dict[str, str]) -> Job:
+    """Return the job with the settings that a version is measured with.
+
+    They are those of the new model; one of the same weights differs in its own sampling only.
+    """
+    if version.tags.get(WEIGHTS) != tags[WEIGHTS] or SAMPLING not in version.tags:
+        return job
+    return replace(job, sampling=json.loads(version.tags[SAMPLING]))
 
 
 def download(tracking: Tracking, version: Any) -> Path:

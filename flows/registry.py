@@ -4,9 +4,10 @@
     previous     the champion before it
     challenger   the newest version that did not win
 
-A version is registered only when the winner's weights differ from the champion's. The alias moves
-if there is no champion, or if the new model's main metric on the test split is better than the
-champion's, measured with the same settings on the same data, by the share `min_improvement`:
+A version is weights and the sampling settings that are its defaults; the same pair is registered
+once. The alias moves if there is no champion, or if the new model's main metric on the test split
+is better than the champion's by the share `min_improvement`, both measured on the same data, with
+the same settings (but two versions of the same weights each with its own sampling settings):
 
     gain = (champion - new) / |champion|      (sign turned where higher is better)
     promote  <=>  gain > min_improvement
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
+WEIGHTS, SAMPLING = "sgm.weights_sha256", "sgm.sampling"  # the tags that identify a version
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,9 @@ class Candidate:
 
     Attributes:
         experiment: name of the experiment.
-        weights: SHA-256 of its weights.
         metric, value: the main metric and its value on the test split.
         lower: whether less is better.
-        tags: lineage.
+        tags: lineage; WEIGHTS and SAMPLING identify the model.
         card: version number -> model card (Markdown).
         upload: version number -> the URI of the model, which it logs; called only if a new version
             is needed.
@@ -53,7 +54,6 @@ class Candidate:
     """
 
     experiment: str
-    weights: str
     metric: str
     value: float
     lower: bool
@@ -92,7 +92,7 @@ def submit(
     with project.lock(f"registry-{name}", waiting=f"{name}: waiting for another publisher ..."):
         _ensure_model(client, name)
         champion = by_alias(client, name, CHAMPION)
-        if champion is not None and champion.tags.get("sgm.weights_sha256") == candidate.weights:
+        if champion is not None and _same(champion, candidate):
             number = int(champion.version)
             return Decision("unchanged", name, number, number, "it is the champion already")
         promote, reason, against = _judge(champion, candidate, min_improvement)
@@ -156,13 +156,13 @@ def _judge(
 def _register(
     client: MlflowClient, name: str, candidate: Candidate, comparison: dict[str, str]
 ) -> int:
-    """Return the version with these weights, registering it if there is none.
+    """Return the version that is this model, registering it if there is none.
 
     Tags and description are part of the creation, so that no version exists without its lineage.
     """
     versions = client.search_model_versions(f"name = '{name}'")
     for version in versions:
-        if version.tags.get("sgm.weights_sha256") == candidate.weights:
+        if _same(version, candidate):
             for key, value in comparison.items():
                 client.set_model_version_tag(name, version.version, key, value)
             return int(version.version)
@@ -200,6 +200,10 @@ def _promote(
     if challenger is not None and int(challenger.version) == number:
         client.delete_registered_model_alias(name, CHALLENGER)
     journal(project, name, action="promoted", version=number, replaced=old, reason=reason)
+
+
+def _same(version: ModelVersion, candidate: Candidate) -> bool:
+    return all(version.tags.get(tag) == candidate.tags[tag] for tag in (WEIGHTS, SAMPLING))
 
 
 def _number(version: ModelVersion | None) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flows.project import Project
+from sgm_core.errors import SgmError
 
 if TYPE_CHECKING:
     from sgm_core.cell import Job, Outcome
@@ -17,12 +18,16 @@ def write_report(
     outcomes: dict[str, Outcome],
     failures: dict[str, str],
 ) -> Any:
-    """Write reports/EXPERIMENT and return the leaderboard (a pandas DataFrame)."""
+    """Write reports/EXPERIMENT and return the leaderboard (a pandas DataFrame).
+
+    Two grids of one experiment build the same folder, so one writes it after the other.
+    """
     from sgm_core.report.write import write_reports
 
     failed = [(jobs[name].spec, text) for name, text in sorted(failures.items())]
     config = project.config().experiment(experiment)
-    report = write_reports(config, outcomes.values(), failed, project.report(experiment))
+    with project.lock(f"report-{experiment}"):
+        report = write_reports(config, outcomes.values(), failed, project.report(experiment))
     return report.frame
 
 
@@ -32,7 +37,7 @@ def print_leaderboards(project: Project, names: list[str]) -> None:
 
     from sgm_core.report import terminal
 
-    console = Console()
+    console, away = Console(), ""  # why MLflow failed: asking once is enough
     for name in names:
         file = project.report(name) / "leaderboard.parquet"
         if not file.is_file():
@@ -44,22 +49,26 @@ def print_leaderboards(project: Project, names: list[str]) -> None:
         else:  # a log wants one line per cell, however long
             print(terminal.plain_table(frame))
         print(f"report:   {project.report(name) / 'report.html'}")
-        print(f"registry: {_champion(project, name)}\n")
+        if not away:
+            try:
+                champion = _champion(project, name)
+            except SgmError as error:
+                champion = away = str(error)
+        print(f"registry: {champion}\n")
 
 
 def _champion(project: Project, experiment: str) -> str:
-    """Tell which version is the champion, or how to get one."""
+    """Tell which version is the champion, or how to get one.
+
+    Raises:
+        SgmError: MLflow cannot be reached.
+    """
     from flows.registry import CHAMPION, by_alias, model_name
     from flows.tracking import Tracking
-    from sgm_core.errors import SgmError
 
-    name = model_name(experiment)
-    try:
-        tracking = Tracking(project, experiment)
-        with tracking.errors():
-            version = by_alias(tracking.client, name, CHAMPION)
-    except SgmError as error:
-        return str(error)
+    name, tracking = model_name(experiment), Tracking(project, experiment)
+    with tracking.errors():
+        version = by_alias(tracking.client, name, CHAMPION)
     if version is None:
         return f"{name} has no champion yet; run: sgm publish {experiment}"
     cell = version.tags.get("sgm.cell", "?")

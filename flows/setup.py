@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
-from flows.project import Project, make_folder, tool_environment
+from flows.project import SQLITE, Project, make_folder, tool_environment
 from sgm_core.errors import SgmError, UsageError
 from sgm_core.store.files import read_json, write_json
 
@@ -141,7 +141,7 @@ def _wanted(project: Project, prefect: bool) -> dict[str, str]:
 def _database(project: Project, name: str) -> Path:
     """Return the file of a database; deleting it is a way to start afresh."""
     if name == "mlflow":
-        return Path(project.tracking_uri.removeprefix("sqlite:///"))
+        return Path(project.tracking_uri.removeprefix(SQLITE))
     return Path(os.environ["PREFECT_HOME"]) / "prefect.db"
 
 

@@ -9,7 +9,9 @@ milliseconds, and `sgm run` skips finished stages without DVC.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from sgm_core.errors import SgmError, unknown
 from sgm_core.store.files import canonical_json, read_json, sha256_bytes, sha256_file, write_json
 
 Log = Callable[[str], None]
+# Packages that decode or write the data: a new one may round or decode otherwise.
+READERS = ("numpy", "scikit-learn", "pandas", "pyarrow", "pillow", "fonttools")
 
 
 def dataset_of(config: Config, name: str) -> str:
@@ -54,7 +58,7 @@ def prepare(project: Project, name: str, log: Log = print) -> bool:
         "params": {"kind": params.kind, **params.model_dump(mode="json")},
         "raw": _raw(project.root, params),
         "code": closure_hash(["sgm_core.data.prepare", params.target.partition(":")[0]]),
-        "versions": {name: version(name) for name in ("numpy", "scikit-learn", "pyarrow")},
+        "versions": {name: version(name) for name in READERS},
     }
     with project.lock(f"data-{name}", waiting=f"{name}: waiting for another prepare ..."):
         return _make(project, f"prepare-{name}", inputs, out / "dataset.json", build, log)
@@ -124,11 +128,22 @@ def _sha256(entry: Any) -> str:
 
 
 def _raw(root: Path, params: DatasetParams) -> list[list[Any]]:
-    """Return what the raw files of a dataset look like: name, size and time of change."""
+    """Return what the raw files of a dataset look like: name, size and time of change.
+
+    They are the files at `path`, and what the reader's own `inputs(params, root)` names, for a
+    reader that looks in several places; what is absent is for the reader to report. (Data that a
+    reader downloads is not there before the first run, so the second one prepares it once more.)
+    """
+    reader = import_module(params.target.partition(":")[0])
     path = str(getattr(params, "path", ""))
-    if not path:
-        return []
-    source = root / path
-    files = sorted(source.rglob("*")) if source.is_dir() else [source]
-    stats = [(file, file.stat()) for file in files if file.is_file()]  # the reader reports absence
-    return [[str(f.relative_to(root)), s.st_size, s.st_mtime_ns] for f, s in stats]
+    places = [root / path] if path else []
+    if hasattr(reader, "inputs"):
+        places = reader.inputs(params, root)
+    files = {file for place in places for file in _files(place)}
+    return [
+        [os.path.relpath(f, root), f.stat().st_size, f.stat().st_mtime_ns] for f in sorted(files)
+    ]
+
+
+def _files(place: Path) -> list[Path]:
+    return [file for file in (place, *place.rglob("*")) if file.is_file()]

@@ -8,11 +8,13 @@ The store decides what is trained; a run only tells of it, exactly once:
 
 * a cell that has its FINISHED run (found by both keys) is not logged again;
 * a run that an interrupted process left is taken over, and steps that it holds are not repeated;
-* while a cell trains, its losses are sent in batches every few seconds; at the end the history
-  that the trainer wrote fills what is missing.
+* while a cell trains, the finished points of its history are sent in batches every few seconds, and
+  nothing else, so that the curve is the same however fast it ran; at the end the history that the
+  trainer wrote fills what is missing.
 
 MLflow being away must not cost a finished cell: `Tracking` raises SgmError in one sentence, after
-the store has the result, and a repeated run logs what is missing.
+the store has the result, and a repeated run logs what is missing. Nor may it hold up the thread
+that reads the worker's events: after a failure MLflow is left alone for a while.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from sgm_core.cell import Job, Outcome
 
 CHUNK = 1000  # MLflow's limit of metrics per request
+CURVES = ("loss", "grad_norm", "lr")  # of the trainer's history
 FLUSH_SECONDS = 3.0
+PAUSE_SECONDS = 120.0  # after a failure of MLflow
 FINISHED = "FINISHED"
 
 
@@ -129,9 +133,9 @@ class CellRun:
         self.run_id: str | None = None
         self._lock = tracking.project.lock(f"mlflow-cell-{job.spec.key[:32]}")
         self._held = False
+        self._points: dict[int, list[Metric]] = {}  # by step
         self._logged: set[int] = set()
-        self._buffer: list[Metric] = []
-        self._flushed = time.monotonic()
+        self._next = 0.0  # when to speak to MLflow again
 
     def __enter__(self) -> CellRun:
         return self
@@ -142,15 +146,17 @@ class CellRun:
             self._held = False
 
     def event(self, event: dict[str, Any]) -> None:
-        """Take one event of the cell; losses are sent in batches. MLflow's failures wait."""
+        """Take one event of the cell; its new points are sent in batches. MLflow's failures wait."""
         if event.get("event") != "progress" or event.get("phase") != "train":
             return
-        with suppress(SgmError):  # `finish` tries again with everything, and reports
-            self._begin()
-            if event.get("loss") is not None:
-                self._add("loss", event["loss"], event["step"])
-            if time.monotonic() - self._flushed > FLUSH_SECONDS:
-                self._flush()
+        self._add(event.get("history") or [])
+        if time.monotonic() < self._next:
+            return
+        try:
+            self._flush(self._begin())
+            self._next = time.monotonic() + FLUSH_SECONDS
+        except SgmError:  # `finish` tries again with everything, and reports
+            self._next = time.monotonic() + PAUSE_SECONDS
 
     def finish(self, outcome: Outcome) -> str:
         """Log what is missing of a finished cell and close its run; return the run's id.
@@ -162,19 +168,19 @@ class CellRun:
         with self.tracking.errors():
             if self.run_id is None and (known := self.tracking.finished(outcome)):
                 return known
-            self._begin()
-            self._history(outcome)
-            self._flush()
-            assert self.run_id is not None
-            self._result(outcome, self.run_id)
-            return self.run_id
+            run_id = self._begin()
+            history = outcome.cell.path / "history.json"
+            self._add(read_json(history) if history.is_file() else [])
+            self._flush(run_id)
+            self._result(outcome, run_id)
+            return run_id
 
     def fail(self, message: str) -> None:
         """Close the run of a cell that failed; the next attempt takes it over."""
         if self.run_id is None:
             return
         with suppress(SgmError), self.tracking.errors():
-            self._flush()
+            self._flush(self.run_id)
             self.tracking.client.set_tag(self.run_id, "sgm.error", message[:5000])
             self.tracking.client.set_terminated(self.run_id, "FAILED")
 
@@ -183,10 +189,10 @@ class CellRun:
             self._lock.__enter__()
             self._held = True
 
-    def _begin(self) -> None:
-        """Create the run, or take over the unfinished one of the same cell."""
+    def _begin(self) -> str:
+        """Create the run, or take over the unfinished one of the same cell; return its id."""
         if self.run_id is not None:
-            return
+            return self.run_id
         self._hold()
         client, spec = self.tracking.client, self.job.spec
         with self.tracking.errors():
@@ -196,44 +202,45 @@ class CellRun:
                 if run.info.status != FINISHED
             ]
             if left:
-                self.run_id = str(left[0].info.run_id)
-                client.update_run(self.run_id, status="RUNNING")
-                history = client.get_metric_history(self.run_id, "loss")
+                run_id = str(left[0].info.run_id)
+                client.update_run(run_id, status="RUNNING")
+                history = client.get_metric_history(run_id, "loss")
                 self._logged = {metric.step for metric in history}
-                return
-            tags = {
-                "mlflow.parentRunId": self.parent,
-                "sgm.kind": "cell",
-                "sgm.cell": spec.name,
-                "sgm.cell_key": spec.key,
-            }
-            run = client.create_run(self.tracking.id, tags=tags, run_name=spec.name)
-            self.run_id = str(run.info.run_id)
-            _log_params(client, self.run_id, params_of(spec))
+            else:
+                tags = {
+                    "mlflow.parentRunId": self.parent,
+                    "sgm.kind": "cell",
+                    "sgm.cell": spec.name,
+                    "sgm.cell_key": spec.key,
+                }
+                run = client.create_run(self.tracking.id, tags=tags, run_name=spec.name)
+                run_id = str(run.info.run_id)
+            _log_params(client, run_id, params_of(spec))
+        self.run_id = run_id
+        return run_id
 
-    def _add(self, key: str, value: float, step: int) -> None:
+    def _add(self, rows: list[dict[str, Any]]) -> None:
+        """Take points of the trainer's history; one that came before is left as it was."""
         from mlflow.entities import Metric
 
-        if step not in self._logged:
-            self._logged.add(step)
-            self._buffer.append(Metric(key, float(value), time.time_ns() // 1_000_000, step))
+        now = time.time_ns() // 1_000_000
+        for row in rows:
+            metrics = [
+                Metric(name, float(row[name]), now, row["step"])
+                for name in CURVES
+                if _finite(row.get(name))
+            ]
+            self._points.setdefault(row["step"], metrics)
 
-    def _flush(self) -> None:
-        self._flushed = time.monotonic()
-        if self.run_id is None or not self._buffer:
-            return
+    def _flush(self, run_id: str) -> None:
+        """Send the points that the run does not hold; those count as sent that MLflow has taken."""
+        new, size = sorted(set(self._points) - self._logged), CHUNK // len(CURVES)
         with self.tracking.errors():
-            while self._buffer:
-                chunk = self._buffer[:CHUNK]
-                self.tracking.client.log_batch(self.run_id, metrics=chunk)
-                del self._buffer[: len(chunk)]
-
-    def _history(self, outcome: Outcome) -> None:
-        """Add the rows of the trainer's own history that were not sent while it ran."""
-        history = outcome.cell.path / "history.json"
-        for row in read_json(history) if history.is_file() else []:
-            if row.get("loss") is not None:
-                self._add("loss", row["loss"], row["step"])
+            for first in range(0, len(new), size):
+                steps = new[first : first + size]
+                metrics = [metric for step in steps for metric in self._points[step]]
+                self.tracking.client.log_batch(run_id, metrics=metrics)
+                self._logged.update(steps)
 
     def _result(self, outcome: Outcome, run_id: str) -> None:
         """Log tags, final metrics, dataset and files, and set the run FINISHED, in this order."""

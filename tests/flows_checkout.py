@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -80,6 +86,45 @@ def _run(folder: Path, command: list[str], **more: str) -> subprocess.CompletedP
         check=False,
         timeout=280,
     )
+
+
+def kill_grid(folder: Path, after: int = 1) -> dict[str, int]:
+    """Run the grid of `rolls` and kill it (kill -9) with finished cells and an unfinished one.
+
+    Args:
+        folder: the checkout.
+        after: how many cells are to be finished.
+
+    Returns:
+        The finished cells, as `finished` does.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows", "grid", "rolls"],
+        cwd=folder,
+        env=environment(SGM_EXECUTOR="local:1"),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    work = folder / ".sgm" / "store" / "cells"
+    wait(
+        lambda: len(finished(folder, "evaluations")) >= after and any(work.glob("*.work/*")),
+        process,
+    )
+    servers = [c for c in psutil.Process(process.pid).children() if "uvicorn" in c.cmdline()]
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert [server.is_running() for server in servers] == [True], "Prefect leaves it behind"
+    assert list(work.glob("*.work/*")), "it was killed too late"
+    return finished(folder)
+
+
+def wait(condition: Callable[[], object], process: subprocess.Popen[Any]) -> None:
+    """Wait for a condition while a process runs."""
+    deadline = time.monotonic() + 200
+    while not condition():
+        assert process.poll() is None, "the grid ended too early"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def finished(folder: Path, kind: str = "cells") -> dict[str, int]:

@@ -61,6 +61,19 @@ def test_wrong_calls_are_one_sentence(
     assert (project / "params.yaml").read_text() == PARAMS.replace("STEPS", "10")
 
 
+def test_a_seed_beyond_the_range_is_wrong_usage(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sgm_core.model import ScoreModel
+
+    ScoreModel(shape=(2,), net={"kind": "mlp", "width": 4, "depth": 1}).save(project / "model")
+    for seed in (2**64, 2**64 - 1):  # sample i uses seed + i
+        options = ["--out", "x.npy", "-n", "2", "--seed", str(seed)]
+        assert call(monkeypatch, "sample", "model", *options) == 2
+        assert "seed" in capsys.readouterr().err
+    assert not (project / "x.npy").exists()
+
+
 def test_wrong_params_name_the_field(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ from sgm_core.data import add as add_module
 from sgm_core.data import add_dataset, experiment_snippet, prepare
 from sgm_core.data.yaml_edit import add_entry, add_item
 from sgm_core.errors import SgmError, UsageError
+from sgm_core.store.files import os_errors
 
 PARAMS = """# the top comment
 active: [roll]   # what runs
@@ -153,14 +154,27 @@ def test_a_failing_disk_leaves_the_project_as_it_was(
 
     with monkeypatch.context() as patch:
         patch.setattr(add_module.shutil, "copyfile", full)
-        with pytest.raises(SgmError, match="No space left on device; free some space"):
+        with pytest.raises(SgmError, match="the disk is full; free some space"):
             add(project, "pets", images)
     with monkeypatch.context() as patch:
         patch.setattr(add_module, "write_text", full)
-        with pytest.raises(SgmError, match=r"cannot write .*params.yaml: No space left"):
+        with pytest.raises(SgmError, match=r"params.yaml: the disk is full"):
             add(project, "pets", images)
     assert (project / "params.yaml").read_text() == PARAMS
     assert list((project / "data" / "raw").iterdir()) == []
+
+
+def test_params_yaml_keeps_its_mode(project: Path, images: Path) -> None:
+    (project / "params.yaml").chmod(0o640)
+    add(project, "pets", images)
+    assert (project / "params.yaml").stat().st_mode & 0o7777 == 0o640
+    assert [child.name for child in project.iterdir() if child.name.startswith(".")] == []
+
+
+def test_a_full_disk_is_blamed_and_not_the_source_of_a_copy(tmp_path: Path) -> None:
+    with pytest.raises(SgmError) as caught, os_errors(tmp_path / "target"):
+        raise OSError(28, "No space left on device", "source")
+    assert str(caught.value).startswith(f"{tmp_path}/target: the disk is full; free some space")
 
 
 @pytest.mark.parametrize(

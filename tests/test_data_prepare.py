@@ -178,7 +178,7 @@ def test_a_failure_leaves_the_older_dataset(
 
     module = __import__("sgm_core.data.prepare", fromlist=["write_tensors"])
     monkeypatch.setattr(module, "write_tensors", full)
-    with pytest.raises(SgmError, match="No space left on device; free some space") as caught:
+    with pytest.raises(SgmError, match="the disk is full; free some space") as caught:
         prepare("digits", DigitsParams(seed=1), tmp_path, out, quiet)
     assert caught.value.exit_code == 1
     assert load_dataset(out).digest == before["digest"]
@@ -187,7 +187,7 @@ def test_a_failure_leaves_the_older_dataset(
 
 def test_destinations_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(SgmError, match=r"cannot write .*file"):
+    with pytest.raises(SgmError, match=r"file.*: .*; move that file away"):
         prepare("roll", SwissRollParams(n=100), tmp_path, tmp_path / "file" / "out", quiet)
     with pytest.raises(UsageError, match="something else than a prepared dataset"):
         prepare("roll", SwissRollParams(n=100), tmp_path, tmp_path, quiet)

@@ -21,6 +21,7 @@ from sgm_core.evaluate import features
 from sgm_core.evaluate.floors import floor_sizes, nearest_floor
 from sgm_core.evaluate.reference import make_reference
 from sgm_core.evaluate.run import evaluate
+from sgm_core.worker import Terminated
 
 SAMPLING = {
     "sampler": "multistep",
@@ -224,6 +225,50 @@ def test_a_picture_that_fails_keeps_the_metrics(run, monkeypatch):
     _, result, _ = run("swiss_roll", events=events)
     assert result["rows"]
     assert any("pictures were not drawn" in e.get("text", "") for e in events)
+
+
+@pytest.mark.parametrize("error", [Terminated("stopped by SIGTERM"), MemoryError()])
+def test_a_picture_does_not_swallow_a_stop(run, monkeypatch, error):
+    def stop(self):
+        raise error
+
+    monkeypatch.setattr(Path, "touch", stop)
+    with pytest.raises(type(error)):
+        run("swiss_roll")
+
+
+def test_the_curve_leaves_out_wrong_steps_but_does_not_swallow_a_stop(run, monkeypatch):
+    def failing(error):
+        draw = Memory.sample
+
+        def sample(self, n, *, steps, **rest):
+            if steps == 5:
+                raise error
+            return draw(self, n, steps=steps, **rest)
+
+        monkeypatch.setattr(Memory, "sample", sample)
+
+    with monkeypatch.context() as monkeypatch:
+        for error in (UsageError("steps: 5 is odd"), SgmError("sampler 'ode' did not finish")):
+            failing(error)
+            assert {c["nfe"] for c in run("swiss_roll")[1]["curve"]} == {10}
+        failing(Terminated("stopped by SIGTERM"))
+        with pytest.raises(Terminated):
+            run("swiss_roll")
+
+
+def test_labelled_points_are_asked_for_in_the_proportions_of_the_data(run, places, tmp_path):
+    from sgm_core.config.data import TableParams
+
+    x = np.random.default_rng(0).standard_normal(1000)
+    rows = [f"{v},{'rare' if i % 10 == 0 else 'common'}" for i, v in enumerate(x)]
+    (tmp_path / "p.csv").write_text("x,y\n" + "\n".join(rows))
+    params = TableParams(path="p.csv", label="y")
+    prepare("skewed", params, tmp_path, places / "skewed", quiet)
+    make_reference(places / "skewed", places / "skewed-reference", quiet)
+    run("skewed")
+    labels = load_file(str(tmp_path / "out" / "samples.safetensors"))["labels"]
+    assert np.bincount(labels).tolist() == [360, 40]
 
 
 def test_a_reference_of_other_data_is_refused(run, places):

@@ -7,18 +7,15 @@ go on with what it leaves.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from flows_checkout import checkout, dvc, environment, finished, sgm
+from flows_checkout import checkout, dvc, environment, finished, kill_grid, sgm, wait
 
 pytestmark = pytest.mark.slow
 
@@ -29,22 +26,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, in
     folder = checkout(tmp_path_factory.mktemp("pipeline"), steps=1500)
     done = dvc(folder, "repro", "reference@rolls")
     assert done.returncode == 0, done.stdout + done.stderr
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flows", "grid", "rolls"],
-        cwd=folder,
-        env=environment(SGM_EXECUTOR="local:1"),
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    work = folder / ".sgm" / "store" / "cells"
-    _wait(lambda: finished(folder, "evaluations") and any(work.glob("*.work/*")), process)
-    servers = [c for c in psutil.Process(process.pid).children() if "uvicorn" in c.cmdline()]
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert [server.is_running() for server in servers] == [True], "Prefect leaves it behind"
-    before = finished(folder)
-    assert 1 <= len(before) < 3
-    return folder, before
+    return folder, kill_grid(folder)
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +200,7 @@ def test_an_interrupt_ends_workers_and_keeps_a_checkpoint(complete: Path) -> Non
         start_new_session=True,
     )
     work = complete / ".sgm" / "store" / "cells"
-    _wait(lambda: list(work.glob("*.work/*")), process)
+    wait(lambda: list(work.glob("*.work/*")), process)
     workers = psutil.Process(process.pid).children(recursive=True)
     assert any("sgm_core.worker" in worker.cmdline() for worker in workers)
     process.send_signal(signal.SIGINT)
@@ -238,11 +220,3 @@ def _runs(folder: Path) -> tuple[Any, list[Any]]:
     found = client.get_experiment_by_name("rolls")
     assert found is not None
     return client, list(client.search_runs([found.experiment_id], "tags.`sgm.kind` != ''"))
-
-
-def _wait(condition: Callable[[], object], process: subprocess.Popen[Any]) -> None:
-    deadline = time.monotonic() + 200
-    while not condition():
-        assert process.poll() is None, "the grid ended too early"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -10,6 +10,8 @@ from flows_checkout import PARAMS
 from flows import stages
 from flows.progress import Display, describe
 from flows.project import Project
+from sgm_core.config.data import EmojiParams, FashionMNISTParams, TableParams
+from sgm_core.data import fashion_mnist
 
 
 @pytest.fixture
@@ -62,6 +64,39 @@ def test_raw_files_count(project: Project) -> None:
     assert not stages.prepare(project, "mine")
     raw.write_text("\n".join(["a,b", *rows, "99,3"]) + "\n")
     assert stages.prepare(project, "mine")
+
+
+def test_raw_files_in_the_usual_places_of_a_reader_count(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", project.root / "absent")
+    (project.root / "font.ttf").write_bytes(b"1")
+    for name, params in (("fashion_mnist", FashionMNISTParams()), ("emoji", EmojiParams())):
+        before = stages._raw(project.root, params)
+        file = project.root / "data" / "raw" / name / "deep" / "file"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"1")
+        first = stages._raw(project.root, params)
+        file.write_bytes(b"12")
+        assert (
+            len({str(state) for state in (before, first, stages._raw(project.root, params))}) == 3
+        )
+    params = EmojiParams(font="font.ttf")
+    before = stages._raw(project.root, params)
+    (project.root / "font.ttf").write_bytes(b"12")
+    assert stages._raw(project.root, params) != before
+
+
+def test_data_outside_the_project_and_the_packages_that_decode_count(
+    project: Project, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.mktemp("outside") / "points.csv"
+    file.write_text("a,b\n1,2\n")
+    before = stages._raw(project.root, TableParams(path=str(file)))
+    file.write_text("a,b\n1,2\n3,4\n")
+    assert len(before) == 1
+    assert stages._raw(project.root, TableParams(path=str(file))) != before
+    assert {"pillow", "fonttools", "pandas", "pyarrow"} <= set(stages.READERS)
 
 
 def test_state_of_a_dvc_experiment_is_that_of_its_checkout(

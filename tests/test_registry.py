@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from flows.project import Project
-from flows.registry import Candidate, Decision, by_alias, submit
+from flows.registry import SAMPLING, WEIGHTS, Candidate, Decision, by_alias, submit
 from sgm_core.errors import SgmError
 
 NAME = "sgm-toy"
@@ -42,16 +42,18 @@ def registry(
     yield project, MlflowClient(project.tracking_uri, project.tracking_uri)
 
 
-def candidate(project: Project, weights: str, value: float, **more: Any) -> Candidate:
+def candidate(
+    project: Project, weights: str, value: float, steps: int = 25, **more: Any
+) -> Candidate:
     """A candidate; the champion's value is read from its tags, as if measured again."""
     source = (project.state / "models" / weights).as_uri()
+    sampling = f'{{"steps":{steps}}}'
     fields: dict[str, Any] = {
         "experiment": "toy",
-        "weights": weights,
         "metric": "fd",
         "value": value,
         "lower": True,
-        "tags": {"sgm.weights_sha256": weights, "sgm.cell": "vp-mlp-s0"},
+        "tags": {WEIGHTS: weights, SAMPLING: sampling, "sgm.cell": "vp-mlp-s0"},
         "card": lambda version: f"card of {version}",
         "run_id": None,
         "upload": lambda version: source,
@@ -81,12 +83,27 @@ def test_the_first_model_becomes_champion(registry: tuple[Project, Any]) -> None
     assert aliases(registry) == {"champion": 1}
 
 
-def test_the_same_weights_make_no_version(registry: tuple[Project, Any]) -> None:
+def test_the_same_weights_and_sampling_make_no_version(registry: tuple[Project, Any]) -> None:
     project, client = registry
     give(registry, candidate(project, "a", 3.0))
     decision = give(registry, candidate(project, "a", 2.0))
     assert decision.action == "unchanged"
     assert len(client.search_model_versions(f"name='{NAME}'")) == 1
+
+
+def test_the_same_weights_with_other_sampling_are_another_version(
+    registry: tuple[Project, Any],
+) -> None:
+    project, client = registry
+    give(registry, candidate(project, "a", 3.0, steps=25))
+    assert give(registry, candidate(project, "a", 4.0, steps=5)).action == "challenger"
+    assert aliases(registry) == {"champion": 1, "challenger": 2}
+    assert give(registry, candidate(project, "a", 2.0, steps=50)).action == "promoted"
+    assert aliases(registry) == {"champion": 3, "challenger": 2, "previous": 1}
+    # Each of them is found again.
+    assert give(registry, candidate(project, "a", 4.0, steps=5)).version == 2
+    assert give(registry, candidate(project, "a", 2.0, steps=50)).action == "unchanged"
+    assert len(client.search_model_versions(f"name='{NAME}'")) == 3
 
 
 def test_a_better_model_replaces_the_champion(registry: tuple[Project, Any]) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
-from report_fakes import Dataset, Mixture, images_data, points_data
+from report_fakes import Dataset, Mixture, experiment, images_data, outcome, points_data
 
 from sgm_core.report import images, points
-from sgm_core.report.canvas import png
+from sgm_core.report.canvas import LIGHT, png
+from sgm_core.report.curves import free_place, loss_figure, training_time_figure
 from sgm_core.report.density import close_up, overview
 from sgm_core.report.figures import cell_pictures, hero
 from sgm_core.report.images import enlargement, mosaic, pixels
+from sgm_core.report.results import read
 from sgm_core.report.trace import Moment, normalised, pick, record
 
 
@@ -148,3 +152,39 @@ def test_pixels_stay_pixels() -> None:
     assert (sheet[:3, 3:] == 255).all()
     assert enlargement((1, 8, 8), 56) == 7
     assert enlargement((3, 500, 900), 56) == 1
+
+
+@pytest.mark.parametrize("kind", ["log", "linear"])
+def test_an_interval_that_nearly_reaches_zero_does_not_decide_the_scale(
+    kind: str, tmp_path: Path
+) -> None:
+    last = 0.5 if kind == "linear" else 5.0
+    outcomes = [outcome(tmp_path, "vp-small-s0", 0.6), outcome(tmp_path, "cld-small-s0", last)]
+    file = outcomes[0].evaluation.path / "metrics.json"
+    document = json.loads(file.read_text())
+    for row in document["rows"]:
+        row["low"] = 1e-5
+    file.write_text(json.dumps(document))
+    (axes,) = training_time_figure(read(outcomes, experiment()), "sliced_w2", LIGHT).axes
+    low, high = axes.get_ylim()
+    assert axes.get_yscale() == kind
+    assert low == 0 if kind == "linear" else 0.05 <= low < 0.07
+    assert high > last
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_the_label_of_the_band_keeps_clear_of_the_curves(left: bool) -> None:
+    axes = Figure().add_subplot()
+    axes.set_ylim(0, 1)
+    axes.plot([0, 1], [0.47, 0.47 + 0.5] if left else [0.97, 0.47])
+    x, _ = free_place(axes, 0.5)
+    assert x > 0.4 if left else x >= 0.01
+    axes.plot([0.8, 1], [0.48, 0.48])
+    assert free_place(axes, 0.5)[0] < 0.8
+
+
+def test_a_process_that_coincides_with_an_earlier_one_is_seen(tmp_path: Path) -> None:
+    outcomes = [outcome(tmp_path, f"{p}-small-s0", 0.6) for p in ("vp", "cld")]
+    (axes,) = loss_figure(read(outcomes, experiment()), LIGHT).axes
+    first, second = axes.lines
+    assert first.get_linewidth() > second.get_linewidth()

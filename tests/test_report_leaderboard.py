@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,8 +14,8 @@ from report_fakes import experiment, outcome, spec
 from rich.console import Console
 
 from sgm_core.errors import SgmError, UsageError
+from sgm_core.report import markdown, terminal
 from sgm_core.report.leaderboard import choose, leaderboard
-from sgm_core.report.terminal import show_leaderboards
 
 
 def test_rank_follows_validation_and_shows_the_test_split(tmp_path: Path) -> None:
@@ -108,39 +110,81 @@ def test_nothing_to_choose(tmp_path: Path) -> None:
     assert choice.excluded == {"vp-small-s0": "failed: out of memory"}
 
 
-def test_an_unknown_selection_metric_names_the_field(tmp_path: Path) -> None:
+def test_a_selection_metric_that_was_not_measured_names_the_field(tmp_path: Path) -> None:
     config = experiment()
     frame = leaderboard([outcome(tmp_path, "vp-small-s0", 0.2)], [], config)
-    wrong = experiment(selection={"metric": "sliced_w3"}).selection
+    wrong = experiment(selection={"metric": "sliced_w2"}).selection.model_copy(
+        update={"metric": "sliced_w3"}
+    )
     with pytest.raises(
         UsageError, match=r"selection\.metric 'sliced_w3'; did you mean 'sliced_w2'"
     ):
         choose(frame, wrong, "points")
 
 
+def test_the_test_split_takes_no_part_in_the_choice(tmp_path: Path) -> None:
+    config = experiment(images=True, selection={"max_memorised": 0.2})
+    outcomes = [
+        outcome(tmp_path, "vp-small-s0", 0.1, metric="fd"),
+        outcome(tmp_path, "vp-large-s0", 0.2, metric="fd", extra={"memorised": 0.1}),
+        outcome(tmp_path, "cld-small-s0", None, 0.05, metric="fd"),
+    ]
+    change(outcomes[0], "fd", value=None)
+    change(outcomes[1], "memorised", value=0.9)
+    frame = leaderboard(outcomes, [], config)
+    choice = choose(frame, config.selection, "images")
+    assert choice.cell == "vp-small-s0"
+    assert choice.excluded == {"cld-small-s0": "not measured: no fd on the validation split"}
+
+
+def change(one: Any, metric: str, **fields: Any) -> None:
+    """Alter the row of a metric on the test split."""
+    file = one.evaluation.path / "metrics.json"
+    document = json.loads(file.read_text())
+    (row,) = (r for r in document["rows"] if r["metric"] == metric and r["split"] == "test")
+    row.update(fields)
+    file.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("same", ["weights", "numbers", "neither", "native", "net"])
+def test_processes_that_agree_are_explained(tmp_path: Path, same: str) -> None:
+    training = {"parametrisation": "native"} if same == "native" else {}
+    config = experiment(training=training)
+    other = "cld-large-s0" if same == "net" else "cld-small-s0"
+    value = 0.3 if same in ("weights", "neither") else 0.20001
+    outcomes = [outcome(tmp_path, "vp-small-s0", 0.2), outcome(tmp_path, other, value)]
+    if same == "weights":
+        for one in outcomes:
+            one.cell.manifest["summary"]["weights_sha256"] = "ab" * 32
+    frame = leaderboard(outcomes, [], config)
+    text = markdown.leaderboard(frame, choose(frame, config.selection, "points"))
+    told = "cld and vp agree: with parametrisation: edm" in text
+    assert told == (same in ("weights", "numbers"))
+
+
 def test_terminal_is_plain_in_a_pipe_and_coloured_on_a_screen(tmp_path: Path) -> None:
     frame = leaderboard(
         [outcome(tmp_path, "vp-small-s0", 0.2)], [(spec("cld-small-s0"), "[red]x")], experiment()
     )
-    (tmp_path / "reports" / "toy").mkdir(parents=True)
-    frame.to_parquet(tmp_path / "reports" / "toy" / "leaderboard.parquet")
-    for terminal in (False, True):
-        stream = io.StringIO()
-        console = Console(file=stream, force_terminal=terminal, width=200)
-        assert show_leaderboards(tmp_path / "reports", console) == 1
-        words = stream.getvalue()
+    frame.to_parquet(tmp_path / "leaderboard.parquet")
+    frame = terminal.load(tmp_path / "leaderboard.parquet")
+    stream = io.StringIO()
+    Console(file=stream, force_terminal=True, width=200).print(terminal.rich_table(frame))
+    plain = terminal.plain_table(frame)
+    assert "\x1b[" in stream.getvalue()
+    assert "\x1b[" not in plain
+    for words in (stream.getvalue(), plain):
         assert "vp-small-s0" in words
         assert "failed: [red]x" in words
         assert "0.200 (0.180 to 0.220)" in words
         assert "toy: ranked by sliced_w2, lower is better" in words
-        assert ("\x1b[" in words) == terminal
 
 
-def test_terminal_without_and_with_damaged_leaderboards(tmp_path: Path) -> None:
-    stream = io.StringIO()
-    assert show_leaderboards(tmp_path, Console(file=stream)) == 0
-    assert "no leaderboard" in stream.getvalue()
-    (tmp_path / "toy").mkdir()
-    (tmp_path / "toy" / "leaderboard.parquet").write_bytes(b"PAR1 not really")
+def test_damaged_leaderboards(tmp_path: Path) -> None:
+    file = tmp_path / "leaderboard.parquet"
+    file.write_bytes(b"PAR1 not really")
     with pytest.raises(SgmError, match=r"leaderboard\.parquet cannot be read"):
-        show_leaderboards(tmp_path, Console(file=stream))
+        terminal.load(file)
+    pd.DataFrame({"a": [1]}).to_parquet(file)
+    with pytest.raises(SgmError, match="is not a leaderboard"):
+        terminal.load(file)

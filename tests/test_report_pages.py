@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from matplotlib.image import imread
 from report_fakes import IMAGES_META, experiment, outcome, spec
 
+from flows import packaging
 from sgm_core.errors import SgmError
 from sgm_core.report import write as writing
 from sgm_core.report.card import model_card
@@ -190,7 +193,8 @@ def test_model_card(tmp_path: Path) -> None:
         "# sgm-toy, version 3",
         "| **fd** | 0.200 (0.180 to 0.220) | 0.0100 (0.00800 to 0.0120) |",
         'mlflow.pyfunc.load_model("models:/sgm-toy@champion")',
-        '"label": "zero"',
+        '"label": 0}',
+        "each of class zero",
         "ScoreModel.load",
         "2.0% of its samples",
         "![samples](samples.png)",
@@ -199,3 +203,31 @@ def test_model_card(tmp_path: Path) -> None:
     ):
         assert part in text
     assert "field.png" not in text
+
+
+def test_the_code_of_a_card_runs_with_the_types_of_the_signature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = outcome(tmp_path, "vp-small-s0", 0.3, metric="fd", meta=IMAGES_META)
+    text = model_card("sgm-toy", 3, experiment(images=True), one, "best.", {})
+    asked: dict[str, object] = {}
+
+    class Model:
+        def predict(self, _: None, params: dict[str, object]) -> None:
+            asked.update(params)
+
+    model = SimpleNamespace(generate=lambda n, seed: asked.update(n=n))
+    fakes = {
+        "mlflow": SimpleNamespace(pyfunc=SimpleNamespace(load_model=lambda uri: Model())),
+        "sgm_core.model": SimpleNamespace(ScoreModel=SimpleNamespace(load=lambda path: model)),
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setitem(sys.modules, name, fake)
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    for block in blocks:
+        exec(compile(block, "card", "exec"), {})
+    assert len(blocks) == 2
+    assert asked == {"n": 16, "seed": 0, "label": 0}
+    types = {"long": int, "double": float, "string": str}
+    signature = packaging.parameters()
+    assert all(type(value) is types[signature[name][0]] for name, value in asked.items())

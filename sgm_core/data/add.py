@@ -15,14 +15,13 @@ from typing import Any
 from sgm_core.config import load_config, parse_config
 from sgm_core.config.base import build
 from sgm_core.config.data import DATASETS, DatasetParams
-from sgm_core.data.files import write_text, writing
 from sgm_core.data.image import is_hidden, is_image_name
 from sgm_core.data.prepare import inspect
 from sgm_core.data.snippet import experiment_snippet
 from sgm_core.data.table import SUFFIXES
 from sgm_core.data.yaml_edit import add_entry, add_item
 from sgm_core.errors import SgmError, UsageError
-from sgm_core.store.files import fsync_dir
+from sgm_core.store.files import fsync_dir, os_errors, write_atomic
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 
@@ -100,8 +99,8 @@ def add_dataset(
     if not in_place:
         _copy(source, target)
     try:
-        with writing(file):
-            write_text(file.resolve(), new)
+        with os_errors(file):
+            write_atomic(file.resolve(), new.encode())
     except SgmError:
         if not in_place:
             shutil.rmtree(target, ignore_errors=True)
@@ -173,7 +172,7 @@ def _check_text(text: str) -> None:
 def _copy(source: Path, target: Path) -> None:
     """Copy a file or a folder (without hidden files) and make it appear at once."""
     partial = target.with_name(f".{target.name}.partial")
-    with writing(target):
+    with os_errors(target):
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)

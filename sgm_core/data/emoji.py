@@ -37,6 +37,13 @@ SELECTOR = 0xFE0F  # "show as picture"; fonts leave it out of their ligatures
 LINE = re.compile(r"^([0-9A-F ]+?)\s*;\s*fully-qualified\s*#")
 
 
+def inputs(params: EmojiParams, root: Path) -> list[Path]:
+    """Return the files that may decide what is read (those that exist count)."""
+    own = Path(root) / "data" / "raw" / "emoji"
+    fonts = [Path(root) / params.font] if params.font else [Path(font) for font in FONTS]
+    return [own, *fonts, *(Path(groups) for groups in GROUPS)]
+
+
 def read(params: EmojiParams, root: Path) -> Raw:
     """Render every emoji of the font.
 

@@ -33,6 +33,13 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 TIMEOUT = 20.0  # seconds without an answer, then the download is given up
 
 
+def inputs(params: FashionMNISTParams, root: Path) -> list[Path]:
+    """Return the folders that may decide what is read (those that exist count)."""
+    if params.path:
+        return [Path(root) / params.path]
+    return [Path(root) / "data" / "raw" / "fashion_mnist", DEBIAN]
+
+
 def read(params: FashionMNISTParams, root: Path) -> Raw:
     """Read the idx files from `params.path`, data/raw/fashion_mnist, Debian's package, or download.
 

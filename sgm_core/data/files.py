@@ -1,4 +1,4 @@
-"""Safetensors written row by row and read through a memory map; text that keeps its mode.
+"""Safetensors written row by row and read through a memory map.
 
 A safetensors file is `n` (8 bytes, little endian), a JSON header of `n` bytes, then the arrays. It
 is written here in blocks of rows, so that a dataset larger than the memory passes through, and its
@@ -7,65 +7,19 @@ hash is known without reading it again.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sgm_core.errors import SgmError
 from sgm_core.store.files import canonical_json
 
-FIXES = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space of your quota",
-    errno.EFBIG: "use fewer or smaller items",
-    errno.EACCES: "make the folder writable",
-    errno.EPERM: "make the folder writable",
-    errno.EROFS: "use a folder on a writable disk",
-    errno.ENOTDIR: "move the file that is in the way",
-    errno.EEXIST: "move the file that is in the way",
-}
 BLOCK = 1 << 24  # bytes per block of rows
 DTYPES = {"U8": np.uint8, "I64": np.int64}
 Array = np.ndarray[Any, Any]
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn an OSError while writing into one sentence with the path and the fix.
-
-    Raises:
-        SgmError: the disk is full, the folder is not writable, or writing failed otherwise.
-    """
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        fix = FIXES.get(error.errno or 0, "make sure that the folder can be written")
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # a copy names its source then
-        where = path if full else error.filename or path
-        raise SgmError(f"cannot write {where}: {reason}; {fix} and run this again") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically: temporary name, fsync, rename; the old mode is kept."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if path.exists():
-            partial.chmod(path.stat().st_mode & 0o7777)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_tensors(path: Path, x: Array, rows: Array, labels: Array | None) -> str:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sgm_core.data.files import writing
 from sgm_core.data.image import (
     Header,
     Unreadable,
@@ -28,6 +27,7 @@ from sgm_core.data.image import (
 )
 from sgm_core.data.raw import Raw
 from sgm_core.errors import SgmError, UsageError
+from sgm_core.store.files import os_errors
 
 if TYPE_CHECKING:
     from sgm_core.config.data import FolderParams
@@ -222,7 +222,7 @@ def allocate(shape: tuple[int, ...], root: Path) -> Array:
     if size <= IN_MEMORY:
         return np.empty(shape, np.uint8)
     place = Path(root) / "data"
-    with writing(place):
+    with os_errors(place):
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=place) as stream:
             if hasattr(os, "posix_fallocate"):  # a full disk shows now, not as a bus error later

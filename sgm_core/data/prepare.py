@@ -20,10 +20,10 @@ import numpy as np
 from sgm_core.config.data import DatasetParams
 from sgm_core.data.check import Checked, check
 from sgm_core.data.dataset import FORMAT, SPLITS, digest_of
-from sgm_core.data.files import write_tensors, writing
+from sgm_core.data.files import write_tensors
 from sgm_core.data.raw import Raw
 from sgm_core.errors import SgmError, UsageError
-from sgm_core.store.files import fsync_dir, sha256_file, write_json
+from sgm_core.store.files import fsync_dir, os_errors, sha256_file, write_json
 
 Log = Callable[[str], None]
 Array = np.ndarray[Any, Any]
@@ -54,7 +54,7 @@ def prepare(
         raise UsageError(f"{out} holds something else than a prepared dataset; name another folder")
     checked = inspect(name, params, root, log)
     partial = out.with_name(f".{out.name}.partial")
-    with writing(out):
+    with os_errors(out):
         try:
             _clear(partial)
             partial.mkdir(parents=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgm_core.data.dataset import Dataset
-from sgm_core.errors import SgmError
+from sgm_core.errors import SgmError, UsageError
 from sgm_core.evaluate.draw import Drawn, Progress, chunk_count, draw, head, shares_of_classes
 from sgm_core.evaluate.reference import Reference
 from sgm_core.sample.names import DEFAULT_SAMPLER
@@ -56,7 +56,7 @@ class Drawer:
     def _labels(self, config: dict[str, Any]) -> Array | None:
         """Classes to ask for, in the proportions of the train split; None: not conditional."""
         known = config.get("data", {}).get("labels") or []
-        train = self.data.split("train").labels if self.data.kind == "images" else None
+        train = self.data.split("train").labels
         if not known or train is None:
             return None
         return shares_of_classes(np.asarray(train), len(known), self.n, self.seed)
@@ -75,6 +75,8 @@ class Drawer:
                 try:
                     part = self._draw(self.curve_n, self.settings | {"steps": steps})
                 except SgmError as error:
+                    if error.exit_code not in (SgmError.exit_code, UsageError.exit_code):
+                        raise  # stopped by a signal
                     text = f"quality against NFE: {steps} steps left out: {error}"
                     self.emit({"event": "message", "text": text})
                     continue

@@ -21,7 +21,6 @@ import torch
 from numpy.typing import NDArray
 
 from sgm_core.data.dataset import Dataset, load_dataset
-from sgm_core.data.files import writing
 from sgm_core.errors import SgmError
 from sgm_core.evaluate import features, images, points, rolls
 from sgm_core.evaluate.classes import Judge
@@ -32,7 +31,7 @@ from sgm_core.evaluate.manifold import CLOSENESS_LIMIT, closeness
 from sgm_core.evaluate.pixels import thumbnails
 from sgm_core.evaluate.points import Points
 from sgm_core.evaluate.rolls import Rolls
-from sgm_core.store.files import canonical_json, sha256_file, write_json
+from sgm_core.store.files import canonical_json, os_errors, sha256_file, write_json
 
 Array = NDArray[Any]
 FORMAT = 1
@@ -74,7 +73,7 @@ def make_reference(
         SgmError: the dataset is damaged, or `out` cannot be written.
     """
     data = load_dataset(dataset)
-    with writing(out):
+    with os_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with _threads(threads):
         build = _image_reference if data.kind == "images" else _point_reference
@@ -86,7 +85,7 @@ def make_reference(
         if file.name in ("features.safetensors", "statistics.safetensors")
     }
     info["digest"] = _digest(info)
-    with writing(out):
+    with os_errors(out):
         write_json(out / "reference.json", info)
     log(f"reference of {data.name}: {len(info['floors'])} floors")
     return info
@@ -137,7 +136,7 @@ def _image_reference(data: Dataset, out: Path, log: Callable[[str], None]) -> di
     train = data.split("train")
     classes = len(data.labels) if train.labels is not None else 0
     net = features.train_network(train.x, train.labels, classes, span, log)
-    with writing(out):
+    with os_errors(out):
         features.save_network(net, out / "features.safetensors")
     log("features, closeness and floors")
     small = thumbnails(train.x, span)
@@ -165,7 +164,7 @@ def _image_reference(data: Dataset, out: Path, log: Callable[[str], None]) -> di
                 entry["predicted"] = judge.predict(thumbs)
         clouds[name] = _cloud(entry)
         stored |= {f"{name}.{key}": np.ascontiguousarray(value) for key, value in entry.items()}
-    with writing(out):
+    with os_errors(out):
         _save(stored, out / "statistics.safetensors")
     extractor = {
         "name": features.NAME,

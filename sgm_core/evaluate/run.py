@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgm_core.data.dataset import Dataset, load_dataset
-from sgm_core.data.files import writing
 from sgm_core.device import device_class
 from sgm_core.errors import SgmError
 from sgm_core.evaluate.compare import Yardstick
@@ -25,7 +24,7 @@ from sgm_core.evaluate.names import main_metric, names_for
 from sgm_core.evaluate.plan import Drawer
 from sgm_core.evaluate.reference import open_reference
 from sgm_core.evaluate.uncertainty import Bootstrap
-from sgm_core.store.files import write_json
+from sgm_core.store.files import os_errors, write_json
 
 Array = NDArray[Any]
 Emit = Callable[[dict[str, Any]], None]
@@ -73,7 +72,7 @@ def evaluate(
     device = device_class(str(evaluation.get("device", "auto")))
     model = ScoreModel.load(model_dir, device=device)
     config = _model_config(model_dir, data)
-    with writing(out):
+    with os_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     drawer = Drawer(model, config, data, held, sampling, evaluation, emit)
     yardstick = Yardstick(data, held)
@@ -103,7 +102,7 @@ def evaluate(
         "dataset_digest": data.digest,
         "reference_digest": held.digest,
     }
-    with writing(out):
+    with os_errors(out):
         _write_samples(drawn, out / "samples.safetensors")
         write_json(out / "metrics.json", result)
     _pictures(model, data, drawn, out, emit)
@@ -164,6 +163,8 @@ def _pictures(model: Any, data: Dataset, drawn: Drawn, out: Path, emit: Emit) ->
 
     try:
         cell_pictures(model, data, kept(drawn), out)
+    except (SgmError, MemoryError):  # stopped by a signal, or nothing more can be written
+        raise
     except Exception as error:
         text = f"pictures were not drawn: {type(error).__name__}: {error}"
         emit({"event": "message", "text": text})

@@ -108,12 +108,13 @@ def _metrics(result: Result, main: str) -> str:
 def _usage(name: str, alias: str, data: Mapping[str, Any]) -> str:
     shape = ", ".join(["16", *(str(size) for size in data["shape"])])
     labels = data.get("labels") or []
-    label = f', "label": "{_code(labels[0])}"' if labels else ""
+    label = ', "label": 0' if labels else ""  # the registered model takes the class's index
+    named = f", each of class {_code(labels[0])}" if labels else ""
     return f"""```python
 import mlflow
 
 model = mlflow.pyfunc.load_model("models:/{_code(name)}@{_code(alias)}")
-x = model.predict(None, params={{"n": 16, "seed": 0{label}}})  # ({shape})
+x = model.predict(None, params={{"n": 16, "seed": 0{label}}})  # ({shape}){named}
 ```
 
 With the files of this version and no registry:

@@ -7,7 +7,7 @@ drawn on a light and on a dark ground; pages show the one that the reader's syst
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,6 +31,7 @@ from sgm_core.report.words import plain
 
 WIDTH, HEIGHT = 11.0, 5.4
 LEFT, RIGHT = 0.085, 0.80  # the legend stands to the right of the chart
+SPAN = 4  # values that differ by more than this factor are shown on a log scale
 
 
 def loss_figure(results: Sequence[Result], ground: Ground) -> Figure:
@@ -47,7 +48,7 @@ def loss_figure(results: Sequence[Result], ground: Ground) -> Figure:
                 smooth(loss[good]),
                 color=ground.colour(colours[result.process]),
                 linestyle=LINES[styles[result.net] % len(LINES)],
-                linewidth=2,
+                linewidth=_width(colours, result),
                 solid_capstyle="round",
             )
     axes.set_yscale("log")
@@ -94,9 +95,9 @@ def nfe_figure(results: Sequence[Result], metric: str, ground: Ground) -> Figure
             color=ground.colour(colours[result.process]),
             linestyle=LINES[styles[result.net] % len(LINES)],
             marker=MARKERS[styles[result.net] % len(MARKERS)],
-            markersize=6.5,
+            markersize=5 + _width(colours, result),
             markeredgecolor=ground.paper,
-            linewidth=2,
+            linewidth=_width(colours, result),
         )
     axes.set_xscale("log")
     _quality_axis(axes, results, metric, ground)
@@ -145,6 +146,11 @@ def training_time_figure(results: Sequence[Result], metric: str, ground: Ground)
     return drawn
 
 
+def _width(colours: Mapping[str, int], result: Result) -> float:
+    """Later processes are thinner, so that one that coincides with an earlier one rims it."""
+    return 1.7 + 0.8 * min(len(colours) - 1 - colours[result.process], 4)
+
+
 def _chart(
     ground: Ground, title: str, subtitle: str, xlabel: str, ylabel: str
 ) -> tuple[Figure, Axes]:
@@ -156,7 +162,7 @@ def _chart(
 
 
 def _quality_axis(axes: Axes, results: Sequence[Result], metric: str, ground: Ground) -> None:
-    """Log scale where all numbers allow it, and the band of real against real."""
+    """Log scale where the values need and allow it, and the band of real against real."""
     rows = [row for r in results if (row := r.row(metric)) and row.get("floor") is not None]
     band: tuple[float, float] | None = None
     if rows:
@@ -165,19 +171,53 @@ def _quality_axis(axes: Axes, results: Sequence[Result], metric: str, ground: Gr
         band = (float(floor if ends[0] is None else ends[0]),
                 float(floor if ends[1] is None else ends[1]))  # fmt: skip
     numbers = [float(v) for line in axes.lines for v in np.asarray(line.get_ydata())]
-    if numbers and min(numbers) > 0 and lower_is_better(metric):
+    values = [float(v) for line in axes.lines if line.get_marker() != "None"
+              for v in np.asarray(line.get_ydata())]  # fmt: skip
+    positive = bool(numbers) and min(numbers) > 0 and lower_is_better(metric)
+    logs = positive and max(values) > SPAN * min(values)
+    if logs:
         axes.set_yscale("log")
-        _log_ticks(axes, ("y",))
     if band is not None:
-        positive = axes.get_yscale() != "log" or band[0] > 0
-        low = band[0] if positive else min(numbers) / 3
-        axes.axhspan(low, max(band[1], low), color=ground.muted, alpha=0.16, linewidth=0)
-        axes.axhline(max(band[1], low), color=ground.muted, linewidth=0.8, alpha=0.6)
+        low = band[0] if not logs or band[0] > 0 else min(numbers) / 3
+        top = max(band[1], low)
+        axes.axhspan(low, top, color=ground.muted, alpha=0.16, linewidth=0)
+        axes.axhline(top, color=ground.muted, linewidth=0.8, alpha=0.6)
+    if logs:  # an interval or a floor that nearly reaches 0 must not squeeze everything else
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], min(values) / 10))
+        _log_ticks(axes, ("y",))
+    elif positive and (band is None or band[0] >= 0):
+        axes.set_ylim(bottom=0)
+    if band is not None:
+        left, shift = free_place(axes, top)
         axes.annotate(
-            "real against real", (0.995, max(band[1], low)), (0, -4),
-            xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", va="top",
+            "real against real", (left, top), (0, shift),
+            xycoords=("axes fraction", "data"), textcoords="offset points",
+            ha="left", va="top" if shift < 0 else "bottom",
             fontsize=9.5, fontfamily=FONT, color=ground.muted,
         )  # fmt: skip
+
+
+def free_place(axes: Axes, y: float) -> tuple[float, int]:
+    """Where, along the line at y, a label meets the fewest curves: (left edge, points above y)."""
+    inverse = axes.transAxes.inverted()
+    parts = []
+    for line in axes.lines:
+        if line.get_transform() == axes.transData and len(data := np.asarray(line.get_xydata())):
+            ends = inverse.transform(axes.transData.transform(data))
+            share = np.linspace(0, 1, 50 * len(ends))
+            at = np.linspace(0, 1, len(ends))
+            parts.append(np.stack([np.interp(share, at, ends[:, i]) for i in (0, 1)], axis=1))
+    points = np.concatenate([*parts, np.empty((0, 2))])
+    level = float(inverse.transform(axes.transData.transform((axes.get_xlim()[0], y)))[1])
+    places = [(left, shift) for shift in (-4, 4) for left in (0.85, 0.01, 0.43, 0.64, 0.22)]
+
+    def met(place: tuple[float, int]) -> int:
+        low = level - 0.06 if place[1] < 0 else level
+        across = (points[:, 0] > place[0] - 0.02) & (points[:, 0] < place[0] + 0.16)
+        inside = across & (points[:, 1] > low) & (points[:, 1] < low + 0.06)
+        return int(inside.sum()) + 1000 * (not 0 <= low <= 0.94)
+
+    return min(places, key=met)
 
 
 def _log_ticks(axes: Axes, which: Iterable[str]) -> None:

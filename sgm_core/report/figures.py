@@ -25,6 +25,8 @@ IMAGES_IN_TRAJECTORY = 3
 def cell_pictures(model: Any, dataset: Any, samples: Any, out: Path) -> list[Path]:
     """Draw samples.png, trajectory.png and, for points in the plane, field.png into `out`.
 
+    Of a model whose samples are not finite only samples.png is drawn.
+
     Args:
         model: a `ScoreModel`; its `sample(n, seed=, batch=, callback=)` gives the trajectory and
             `score(x, t)` the field.
@@ -39,20 +41,24 @@ def cell_pictures(model: Any, dataset: Any, samples: Any, out: Path) -> list[Pat
     x = np.asarray(getattr(samples, "x", samples), dtype=np.float64)
     labels = getattr(samples, "labels", None)
     real, real_labels = _real(dataset, len(x))
+    trace = record(
+        model, POINTS_IN_TRAJECTORY if dataset.kind == "points" else IMAGES_IN_TRAJECTORY
+    )
+    # The path of a diverged model leads to nothing that can be shown.
+    whole = len(finite(trace.x)) > 0
+    drawn: dict[str, Figure | None] = {}
     if dataset.kind == "points":
-        trace = record(model, POINTS_IN_TRAJECTORY)
-        drawn: dict[str, Figure | None] = {
-            "samples.png": points.samples_figure(real, x),
-            "trajectory.png": points.trajectory_figure(trace, dataset.meta, real),
-            "field.png": field.field_figure(model, trace, dataset.meta, real),
-        }
+        drawn["samples.png"] = points.samples_figure(real, x)
+        if whole:
+            drawn["trajectory.png"] = points.trajectory_figure(trace, dataset.meta, real)
+            drawn["field.png"] = field.field_figure(model, trace, dataset.meta, real)
     else:
-        trace = record(model, IMAGES_IN_TRAJECTORY)
         made_labels = None if labels is None else np.asarray(labels, dtype=np.int64)
-        drawn = {
-            "samples.png": images.samples_figure(real, real_labels, x, made_labels, dataset.meta),
-            "trajectory.png": images.trajectory_figure(trace, dataset.meta),
-        }
+        drawn["samples.png"] = images.samples_figure(
+            real, real_labels, x, made_labels, dataset.meta
+        )
+        if whole:
+            drawn["trajectory.png"] = images.trajectory_figure(trace, dataset.meta)
     written = []
     for name, picture in drawn.items():
         if picture is not None:

@@ -122,10 +122,12 @@ def _table(frame: pd.DataFrame, choice: Choice) -> str:
         rows.append(f'<tr class="{kind}">{"".join(cells)}</tr>')
     floors = "".join(f"<td>{_measured(frame[f'{m}_floor'].max())}</td>" for m in metrics)
     foot = f'<tr><td></td><td class="words name">real against real</td><td></td>{floors}'
+    note = str(frame.attrs.get("note", ""))
     return (
         f'<h2>Leaderboard</h2><p class="quiet">{escape(RANKED)} Click a heading to sort.</p>'
         f'<div class="card scroll"><table class="sortable"><thead><tr>{"".join(head)}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody><tfoot>{foot}{'<td></td>' * 5}</tr></tfoot></table></div>"
+        + (f'<p class="quiet">{escape(note)}</p>' if note else "")
     )
 
 

@@ -3,7 +3,8 @@
 Choosing the best of many noisy numbers flatters the winner. The rank therefore uses numbers of the
 validation split only, and the numbers shown, with their 95 % bootstrap intervals, come from the
 test split, which took no part in the choice. A cell whose samples are not all finite, or which
-copies too much of its training data, or which failed, has no rank and cannot be chosen.
+copies too much of its training data (as the validation split tells), or which failed, has no rank
+and cannot be chosen.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sgm_core.report.results import (
     ranking_metric,
     read,
 )
+from sgm_core.report.same import same_results
 from sgm_core.report.words import measured
 
 FIELDS = ("", "_low", "_high", "_validation", "_floor")
@@ -59,7 +61,8 @@ def leaderboard(
     test split, `_low` and `_high` (95 % interval), `_validation` and `_floor` (real against real);
     nfe, seconds_per_sample, train_seconds, parameters, status, error, cell_key, evaluation_key,
     weights_sha256. `rank` is missing for a cell that cannot be chosen. `frame.attrs` names the
-    experiment, its dataset and kind, and the ranking metric; Parquet keeps it.
+    experiment, its dataset and kind, the ranking metric, and holds a note on processes that gave
+    the same ("" if none did); Parquet keeps it.
     """
     results = read(outcomes, experiment)
     main = ranking_metric(experiment)
@@ -84,6 +87,7 @@ def leaderboard(
         "kind": kind_of(experiment),
         "metric": main,
         "metrics": metrics,
+        "note": same_results(frame, metrics, experiment.training.parametrisation),
     }
     return frame
 
@@ -130,19 +134,23 @@ def choose(frame: pd.DataFrame, selection: SelectionConfig, kind: str) -> Choice
 
 
 def exclusions(frame: pd.DataFrame, selection: SelectionConfig, metric: str) -> dict[str, str]:
-    """Tell which cells cannot be chosen and why: "status: explanation"."""
+    """Tell which cells cannot be chosen and why: "status: explanation".
+
+    Nothing here looks at the test split: whether samples are finite does not depend on a split, and
+    the share of copies and the missing numbers are those of the validation split.
+    """
     reasons = {}
     for row in frame.to_dict("records"):
-        copied = number(row.get("memorised")), number(row.get("memorised_validation"))
-        most = max((share for share in copied if math.isfinite(share)), default=0.0)
-        values = number(row[metric]), number(row[f"{metric}_validation"])
+        copied = number(row.get("memorised_validation"))
         if row["status"] == "failed":
             reasons[str(row["cell"])] = f"failed: {row['error']}"
-        elif row["status"] == "not finite" or not all(map(math.isfinite, values)):
+        elif row["status"] == "not finite":
             reasons[str(row["cell"])] = "not finite: some of its samples are not finite numbers"
-        elif most > selection.max_memorised:
+        elif not math.isfinite(number(row[f"{metric}_validation"])):
+            reasons[str(row["cell"])] = f"not measured: no {metric} on the validation split"
+        elif copied > selection.max_memorised:
             reasons[str(row["cell"])] = (
-                f"memorised: {most:.1%} of its samples copy training data, "
+                f"memorised: {copied:.1%} of its samples copy training data, "
                 f"more than selection.max_memorised = {selection.max_memorised:g}"
             )
     return reasons

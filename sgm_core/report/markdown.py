@@ -70,6 +70,8 @@ def leaderboard(frame: pd.DataFrame, choice: Choice) -> str:
         table(head, rows, "rlr" + "r" * len(metrics) + "rrr"),
         *(f"* {escape(m)}: {escape(meaning(m))}; {direction(m)}" for m in metrics),
     ]
+    if frame.attrs.get("note"):
+        lines += [f"\n{escape(frame.attrs['note'])}"]
     if choice.excluded:
         lines += ["\n## Not ranked\n"]
         lines += [f"* {escape(cell)}: {escape(why)}" for cell, why in choice.excluded.items()]

@@ -56,7 +56,7 @@ def samples_figure(real: Array, made: Array) -> Figure:
     if real.shape[1] == 1:
         return _histograms(real[:, 0], made[:, 0])
     plane = projection(real)
-    n = max(min(len(real), len(made)), 1)
+    n = min(len(real), len(made)) or len(real)
     xy = plane(real)[:n]
     both = ((xy, COOL, REAL, "real"), (plane(made)[:n], WARM, MADE, "generated"))
     whole = overview(xy)
@@ -75,7 +75,9 @@ def samples_figure(real: Array, made: Array) -> Figure:
             glow(axes, points, window, colours, strength=1.0 if index == 0 else 1.3)
             if near and index == 0:
                 outline(axes, near, DARK.ink)
-            words = f"{title}, {n:,} points" if index == 0 else f"{title}, close-up"
+            words = f"{title}, {len(points):,} points" if index == 0 else f"{title}, close-up"
+            if not len(points):
+                words = f"{title}: none is finite"
             top = 1 - 0.28 / height
             text(drawn, left, top, words, DARK, colour=hue, size=13, weight="bold")
     return drawn

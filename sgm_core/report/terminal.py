@@ -1,11 +1,10 @@
-"""All leaderboards in the terminal: a table with colours on a screen, plain lines in a pipe."""
+"""A leaderboard in the terminal: a table with colours on a screen, plain lines in a pipe."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,30 +14,6 @@ from sgm_core.report.results import direction, number
 from sgm_core.report.words import measured
 
 SHOWN = 3  # metrics beside the ranking one
-
-
-def show_leaderboards(reports: Path, console: Console | None = None) -> int:
-    """Print reports/*/leaderboard.parquet and where each report is; return how many there were.
-
-    Raises:
-        SgmError: a leaderboard cannot be read.
-    """
-    console = console or Console()
-    files = sorted(Path(reports).glob("*/leaderboard.parquet"))
-    for file in files:
-        frame = load(file)
-        if console.is_terminal:
-            console.print(rich_table(frame))
-        else:
-            # Not through rich: it would wrap at 80 columns and a log wants one line a cell.
-            console.file.write(plain_table(frame) + "\n")
-        page = file.with_name("report.html")
-        if page.is_file():
-            console.print(Text(f"report: {page}"), soft_wrap=True)
-        console.print()
-    if not files:
-        console.print(Text(f"no leaderboard below {reports} yet; run dvc repro"), soft_wrap=True)
-    return len(files)
 
 
 def load(file: Path) -> pd.DataFrame:
@@ -120,6 +95,3 @@ def _floor(frame: pd.DataFrame) -> str:
     main = str(frame.attrs["metric"])
     floor = number(frame[f"{main}_floor"].max())
     return "" if pd.isna(floor) else f"real against real: {main} {measured(floor)}"
-
-
-__all__ = ["load", "plain_table", "rich_table", "show_leaderboards"]

@@ -56,7 +56,7 @@ def record(model: Any, n: int, *, seed: int = 0) -> Trace:
 
 def pick(moments: Sequence[Moment], count: int, high: float, low: float) -> list[Moment]:
     """Choose up to `count` steps, evenly spaced in ln sigma from `high` (noise) to `low`."""
-    usable = sorted((m for m in moments if m.sigma > 0), key=lambda m: -m.sigma)
+    usable = sorted((m for m in moments if 0 < m.sigma < math.inf), key=lambda m: -m.sigma)
     if not usable:
         return []
     high = min(high, usable[0].sigma)

@@ -27,22 +27,26 @@ from sgm_core.errors import SgmError
 CHUNK = 1 << 20
 TEMPORARY = ".tmp-"  # part of the name of every file that is not finished yet
 
+HOME = "set SGM_HOME to a folder that is (if this is the state folder)"
 FIXES = {
     errno.ENOSPC: "the disk is full; free some space and run again",
-    errno.EDQUOT: "the disk quota is used up; free some space and run again",
-    errno.EACCES: "permission denied; make it writable or set SGM_HOME to a folder that is",
-    errno.EPERM: "permission denied; make it writable or set SGM_HOME to a folder that is",
-    errno.EROFS: "the file system is read-only; set SGM_HOME to a folder that is writable",
+    errno.EDQUOT: "the disk quota is used up; free some space of it and run again",
+    errno.EFBIG: "a file of this size is not allowed here; use fewer or smaller items",
+    errno.EACCES: f"permission denied; make it writable or {HOME}",
+    errno.EPERM: f"permission denied; make it writable or {HOME}",
+    errno.EROFS: f"the file system is read-only; use a writable disk or {HOME}",
+    errno.EEXIST: "a file with this name is in the way; move that file away",
     errno.ENOTDIR: "a part of this path is a file, not a folder; move that file away",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n) and run again",
     errno.EIO: "the disk reports an input/output error; check it before running again",
 }
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def os_failure(error: OSError, path: str | os.PathLike[str]) -> SgmError:
     """Turn what the operating system refused into one sentence: the path, the cause, the fix."""
-    cause = FIXES.get(error.errno or 0) or f"{error.strerror or error}"
-    return SgmError(f"{path}: {cause}")
+    reason = f"{error.strerror or error}; make sure that it can be read and written"
+    return SgmError(f"{path}: {FIXES.get(error.errno or 0, reason)}")
 
 
 @contextlib.contextmanager
@@ -51,7 +55,9 @@ def os_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise os_failure(error, error.filename or path) from error
+        # A copy to a full disk names its source, which is not to blame.
+        where = path if error.errno in FULL else error.filename or path
+        raise os_failure(error, where) from error
 
 
 def fsync_dir(path: str | os.PathLike[str]) -> None:
@@ -75,6 +81,8 @@ def fsync_file(path: str | os.PathLike[str]) -> None:
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Replace `path` by `data` in one step; missing parent folders are made.
 
+    A file that is replaced keeps its mode.
+
     Raises:
         SgmError: disk full, no permission, ...; the old file is untouched and no temporary
             file is left behind.
@@ -82,7 +90,8 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     target = Path(path)
     with os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        # mkstemp makes 0600 files; the result gets what open() would have given.
+        # mkstemp makes 0600 files; the result gets the old mode or what open() would have given.
+        mode = target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask()
         descriptor, temporary = tempfile.mkstemp(
             dir=target.parent, prefix=f".{target.name}{TEMPORARY}"
         )
@@ -90,7 +99,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(data)
                 stream.flush()
-                os.fchmod(stream.fileno(), 0o666 & ~_umask())
+                os.fchmod(stream.fileno(), mode)
                 os.fsync(stream.fileno())
             os.replace(temporary, target)
         except BaseException:

@@ -1,0 +1,193 @@
+"""Failures around a cell: a task that is lost, MLflow away at the end, two commands at once."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sqlite3
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from flows_checkout import PARAMS
+from prefect.futures import PrefectConcurrentFuture
+from prefect.states import Failed
+
+from flows import adding, cell, reporting
+from flows.cell import Observed
+from flows.progress import Display
+from flows.project import Project, tool_environment
+from flows.setup import initialise
+from sgm_core.config import load_config
+from sgm_core.data import add as add_module
+from sgm_core.errors import SgmError
+
+grid: Any = importlib.import_module("flows.grid")  # the flow has the module's name
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.delenv("SGM_HOME", raising=False)
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("STEPS", "10"))
+    return Project.at(tmp_path)
+
+
+class Pool:
+    """Prefect's pool whose tasks die before they reach their cell, or in Prefect itself."""
+
+    def __init__(self, max_workers: int) -> None:
+        assert max_workers == 1
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def submit(self, task: Any, parameters: dict[str, Any], _: set[Any]) -> Any:
+        future: Future[Any] = Future()
+        try:
+            if parameters["name"] == "state":
+                future.set_result(Failed(message="the server went away"))
+            else:
+                future.set_result(task.fn(**parameters))
+        except Exception as error:
+            future.set_exception(error)
+        return PrefectConcurrentFuture(uuid4(), future)
+
+
+def test_a_task_that_dies_outside_its_cell_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Executor:
+        slots = 1
+
+        def run(self, job: Any, emit: Any) -> Any:
+            raise SgmError(f"cell {job.spec.name}: broken")
+
+    def logger() -> Any:
+        if not observed.failures:  # before the first cell
+            raise RuntimeError("no run context")
+        return logging.getLogger()
+
+    executor: Any = Executor()
+    observed = Observed(executor, None, "", Display(), "fd")
+    monkeypatch.setattr(grid, "ThreadPoolTaskRunner", Pool)
+    monkeypatch.setattr(cell, "get_run_logger", logger)
+    jobs: Any = {n: SimpleNamespace(spec=SimpleNamespace(name=n)) for n in ("raises", "state")}
+    grid._run_all(executor, observed, jobs)
+    jobs = {"cell": SimpleNamespace(spec=SimpleNamespace(name="cell"))}
+    grid._run_all(executor, observed, jobs)
+    assert observed.failures == {
+        "raises": "raises: no run context",
+        "state": "state: the server went away",
+        "cell": "cell: broken",
+    }
+
+
+def test_failed_cells_are_named_although_mlflow_is_away(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise SgmError("MLflow at http://there failed")
+
+    def run_all(_: object, observed: Observed, jobs: dict[str, Any]) -> None:
+        observed.failures.update({name: f"{name}: broken" for name in jobs if name == "vp"})
+        observed.outcomes.update({name: jobs[name] for name in jobs if name != "vp"})
+
+    spec = SimpleNamespace(training={"device": "cpu", "threads": 1})
+    jobs = {name: SimpleNamespace(spec=spec) for name in ("vp", "ve")}
+    tracking = SimpleNamespace(grid_result=away)
+    for name, value in {
+        "get_run_logger": logging.getLogger,
+        "initialise": lambda *_, **__: None,
+        "jobs_in": lambda *_: jobs,
+        "metric_of": lambda *_: "fd",
+        "_tracking": lambda *_: (tracking, "parent", ""),
+        "_run_all": run_all,
+        "write_report": lambda *_: None,
+        "leaderboard_artifact": lambda *_: None,
+    }.items():
+        monkeypatch.setattr(grid, name, value)
+    with pytest.raises(grid.GridFailed) as failed:
+        grid.grid.fn("rolls", str(project.root))
+    text = "1 of 2 cells of rolls are finished and reported; failed: vp: broken; MLflow at "
+    assert str(failed.value) == f"{text}http://there failed"
+    del jobs["vp"]
+    with pytest.raises(grid.GridFailed, match="^MLflow at http://there failed$"):
+        grid.grid.fn("rolls", str(project.root))
+
+
+def at_once(*works: Any) -> None:
+    threads = [threading.Thread(target=work) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_two_grids_write_their_report_one_after_the_other(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, most = [], []
+
+    def write(*_: object) -> Any:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.1)
+        inside.pop()
+        return SimpleNamespace(frame=None)
+
+    monkeypatch.setattr("sgm_core.report.write.write_reports", write)
+    at_once(*[lambda: reporting.write_report(project, "rolls", {}, {}, {})] * 3)
+    assert most == [1, 1, 1]
+
+
+def test_datasets_that_are_added_at_once_are_all_added(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = add_module._check_text
+
+    def slow(text: str) -> None:
+        time.sleep(0.2)  # params.yaml has been read and is not written yet
+        check(text)
+
+    monkeypatch.setattr(add_module, "_check_text", slow)
+    options = {"experiment": False, "activate": False}
+    rng, works = np.random.default_rng(0), []
+    for name in ("one", "two", "three"):
+        np.save(file := project.root / f"{name}.npy", rng.normal(size=(40, 2)))
+        arguments = project, name, file, options, False
+        works.append(lambda arguments=arguments: adding.add(*arguments))
+    at_once(*works)
+    assert {"one", "two", "three"} <= set(load_config(project.root / "params.yaml").datasets)
+
+
+def test_a_relative_database_lies_in_the_project(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///rel.db")
+    monkeypatch.chdir("/")
+    file = project.root / "rel.db"
+    assert project.tracking_uri == f"sqlite:///{file}"
+    initialise(project, prefect=False)
+    with sqlite3.connect(file) as connection:
+        tables = {row[0] for row in connection.execute("select name from sqlite_master")}
+    assert {"runs", "experiments"} <= tables
+    for uri in (f"sqlite:///{file}", "sqlite:///:memory:", "http://there:5000", "sqlite://"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert project.tracking_uri == uri
+
+
+def test_mlflow_itself_sees_the_absolute_database(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///rel.db")
+    tool_environment(project)
+    assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{project.root / 'rel.db'}"

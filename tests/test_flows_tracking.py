@@ -1,0 +1,162 @@
+"""MLflow: which points of a loss curve are logged, and what happens while MLflow is away."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flows import reporting
+from flows import tracking as tracking_module
+from flows.lineage import environment_tags
+from flows.project import Project, tool_environment
+from flows.tracking import CellRun, Tracking
+from sgm_core.errors import SgmError
+from sgm_core.store.files import write_json
+
+JOB: Any = SimpleNamespace(
+    spec=SimpleNamespace(
+        name="vp-mlp-s0", key="0" * 64, process={"kind": "vp"}, net={}, training={}, seed=0
+    )
+)
+
+
+def point(step: int) -> dict[str, Any]:
+    """A row of the trainer's history."""
+    return {"step": step, "loss": 1 / step, "grad_norm": 2.0, "lr": 0.1, "seconds": step / 7}
+
+
+def progress(step: int, *points: int, **more: Any) -> dict[str, Any]:
+    event = {"event": "progress", "phase": "train", "step": step, "steps": 40, "loss": 9.0}
+    return {**event, "history": [point(p) for p in points], **more}
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database, made once: its migrations take seconds."""
+    from mlflow import MlflowClient
+
+    file = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    MlflowClient(f"sqlite:///{file}").search_registered_models()
+    return file
+
+
+@pytest.fixture
+def tracking(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Tracking:
+    (tmp_path / "mlflow.db").write_bytes(database.read_bytes())
+    monkeypatch.setenv("SGM_HOME", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(tracking_module, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(CellRun, "_result", lambda *_: None)
+    return Tracking(Project.at(tmp_path), "toy")
+
+
+@pytest.fixture
+def outcome(tmp_path: Path) -> Any:
+    """A finished cell with the points 10, 20, 30, 40."""
+    write_json(tmp_path / "cell" / "history.json", [point(step) for step in (10, 20, 30, 40)])
+    cell = SimpleNamespace(path=tmp_path / "cell", key="0" * 64)
+    return SimpleNamespace(cell=cell, evaluation=SimpleNamespace(key="1" * 64))
+
+
+def curve(tracking: Tracking, run: CellRun, name: str = "loss") -> dict[int, float]:
+    assert run.run_id is not None
+    found = tracking.client.get_metric_history(run.run_id, name)
+    assert len({metric.step for metric in found}) == len(found)
+    return {metric.step: metric.value for metric in found}
+
+
+def test_only_finished_points_are_logged(tracking: Tracking, outcome: Any) -> None:
+    """The loss of a progress event depends on when it is sent, the points do not."""
+    with CellRun(tracking, "", JOB) as run:
+        run.event({**progress(3), "history": None})
+        run.event(progress(13, 10))
+        run.event(progress(27, 10, 20))
+        assert curve(tracking, run) == {10: 1 / 10, 20: 1 / 20}
+        run.finish(outcome)
+        assert curve(tracking, run) == {step: 1 / step for step in (10, 20, 30, 40)}
+        assert curve(tracking, run, "grad_norm") == dict.fromkeys((10, 20, 30, 40), 2.0)
+
+
+def test_a_run_that_is_taken_over_gets_what_is_missing(tracking: Tracking, outcome: Any) -> None:
+    with CellRun(tracking, "", JOB) as run:
+        run.event(progress(13, 10))
+    with CellRun(tracking, "", JOB) as again:
+        again.event(progress(11, 10))
+        again.finish(outcome)
+        assert again.run_id == run.run_id
+        assert curve(tracking, again) == {step: 1 / step for step in (10, 20, 30, 40)}
+
+
+def test_while_mlflow_is_away_it_is_left_alone(
+    tracking: Tracking, outcome: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Away:
+        calls = 0
+
+        def __getattr__(self, name: str) -> Any:
+            def fail(*_: Any, **__: Any) -> None:
+                self.calls += 1
+                raise ConnectionError("refused")
+
+            return fail
+
+    client, away = tracking.client, Away()
+    with CellRun(tracking, "", JOB) as run:
+        run.event(progress(13, 10))
+        tracking.client = away  # type: ignore[assignment]
+        for step in range(14, 34):
+            run.event(progress(step, *([20] if step == 25 else []), *([30] if step == 14 else [])))
+        assert away.calls == 1
+        with pytest.raises(SgmError, match="refused"):
+            run.finish(outcome)
+        tracking.client = client
+        run.finish(outcome)
+        assert curve(tracking, run) == {step: 1 / step for step in (10, 20, 30, 40)}
+
+
+def test_an_absent_server_is_one_sentence_after_few_tries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pandas as pd
+
+    for name in [name for name in os.environ if name.startswith("MLFLOW_HTTP")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SGM_HOME", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setattr("sgm_core.report.terminal.load", lambda _: pd.DataFrame())
+    monkeypatch.setattr("sgm_core.report.terminal.plain_table", lambda _: "table")
+    project = Project.at(tmp_path)
+    tool_environment(project)
+    assert int(os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) <= 2
+    assert int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]) <= 10
+    for name in ("one", "two"):
+        project.report(name).mkdir(parents=True)
+        (project.report(name) / "leaderboard.parquet").write_bytes(b"")
+    reporting.print_leaderboards(project, ["one", "two"])
+    lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith("registry:")]
+    assert len(lines) == 2
+    assert all("MLflow at http://127.0.0.1:9 failed" in line for line in lines)
+
+
+def test_what_the_run_itself_writes_is_not_dirt(tmp_path: Path) -> None:
+    import subprocess
+
+    def dirty(name: str, *changed: str) -> str:
+        root = tmp_path / name
+        for file in ("code.py", "dvc.lock", "reports/rolls/metrics.json"):
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / file).write_text("1")
+        who = ["-c", "user.name=n", "-c", "user.email=e"]
+        for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "start"]):
+            subprocess.run(["git", *command], cwd=root, check=True)
+        for file in changed:
+            (root / file).write_text("2")
+        return environment_tags(root)["sgm.git_dirty"]
+
+    assert dirty("clean") == "false"
+    assert dirty("ours", "dvc.lock", "reports/rolls/metrics.json") == "false"
+    assert dirty("theirs", "code.py") == "true"
