@@ -157,7 +157,7 @@ def test_a_failing_disk_leaves_the_project_as_it_was(
         with pytest.raises(SgmError, match="the disk is full; free some space"):
             add(project, "pets", images)
     with monkeypatch.context() as patch:
-        patch.setattr(add_module, "write_text", full)
+        patch.setattr(add_module, "write_atomic", full)
         with pytest.raises(SgmError, match=r"params.yaml: the disk is full"):
             add(project, "pets", images)
     assert (project / "params.yaml").read_text() == PARAMS
