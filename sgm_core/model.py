@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sgm_core.arguments import check_shape, numbers, resolve, whole
 from sgm_core.bundle import read_bundle, write_bundle
-from sgm_core.config.base import build, build_kind
+from sgm_core.config.base import build
 from sgm_core.config.net import NETS
 from sgm_core.config.process import PROCESSES
 from sgm_core.config.training import SamplingConfig, TrainingConfig
@@ -97,11 +98,11 @@ class ScoreModel:
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
-        size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        size = tuple(img_size) if isinstance(img_size, (tuple, list)) else (img_size, img_size)
         full = tuple(shape) if shape is not None else (num_channels, *size)
-        _check_shape(full)
-        self.num_timesteps = _whole("num_timesteps", num_timesteps, 1)
-        low, high = _numbers("data_range", data_range or (-1.0, 1.0), (2,))
+        check_shape(full)
+        self.num_timesteps = whole("num_timesteps", num_timesteps, 1)
+        low, high = numbers("data_range", data_range or (-1.0, 1.0), (2,))
         if not low < high:
             raise UsageError(f"data_range: {data_range!r} is not valid: the first must be smaller")
         channels = (1, full[0]) if len(full) == 1 else (1,)
@@ -111,11 +112,11 @@ class ScoreModel:
             "kind": "images" if len(full) == 3 else "points",
             "shape": list(full),
             "range": [low, high],
-            "center": _numbers("center", (low + high) / 2 if center is None else center, channels),
-            "scale": _numbers(
+            "center": numbers("center", (low + high) / 2 if center is None else center, channels),
+            "scale": numbers(
                 "scale", (high - low) / 2 if scale is None else scale, channels, positive=True
             ),
-            "sigma_data": _numbers("sigma_data", spread, (1,), positive=True)[0],
+            "sigma_data": numbers("sigma_data", spread, (1,), positive=True)[0],
             "labels": list(labels),
         }
         fields = dict(training or {})
@@ -124,8 +125,8 @@ class ScoreModel:
         self.training = build(TrainingConfig, fields, ["training"])
         self._assemble(
             {
-                "process": _resolve(PROCESSES, process, "process"),
-                "net": _resolve(NETS, net or ("unet" if len(full) == 3 else "mlp"), "net"),
+                "process": resolve(PROCESSES, process, "process"),
+                "net": resolve(NETS, net or ("unet" if len(full) == 3 else "mlp"), "net"),
                 "parametrisation": self.training.parametrisation,
                 "data": data,
                 "sampling": build(SamplingConfig, sampling or {}, ["sampling"]).model_dump(),
@@ -218,7 +219,7 @@ class ScoreModel:
         Raises:
             UsageError: an option is wrong; the message names it, its value and the fix.
         """
-        n, seed, batch = _whole("n", n, 1), _whole("seed", seed, 0), _whole("batch", batch, 1)
+        n, seed, batch = whole("n", n, 1), whole("seed", seed, 0), whole("batch", batch, 1)
         if seed + n > 2**64:
             raise UsageError(f"seed: {seed} is not valid: seed + n must not exceed 2^64")
         given = {
@@ -348,43 +349,3 @@ class ScoreModel:
         model._assemble(config, 0, device)
         model.net.load_state_dict(weights)
         return model
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, (bool, float, str)) or not isinstance(value, (int, np.integer)):
-        raise UsageError(f"{name}: {value!r} is not valid: write a whole number from {least}")
-    if value < least:
-        raise UsageError(f"{name}: {value!r} is not valid: write a whole number from {least}")
-    return int(value)
-
-
-def _numbers(name: str, value: Any, sizes: tuple[int, ...], positive: bool = False) -> list[float]:
-    """Return finite numbers as a list whose length is one of `sizes`."""
-    try:
-        numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
-    except (TypeError, ValueError):
-        raise UsageError(f"{name}: {value!r} is not valid: write numbers") from None
-    wanted = " or ".join(str(size) for size in dict.fromkeys(sizes))
-    if numbers.ndim != 1 or len(numbers) not in sizes:
-        raise UsageError(f"{name}: {value!r} is not valid: write {wanted} number(s)")
-    if not np.isfinite(numbers).all() or (positive and (numbers <= 0).any()):
-        raise UsageError(
-            f"{name}: {value!r} is not valid: write {'positive' if positive else 'finite'} numbers"
-        )
-    return [float(v) for v in numbers]
-
-
-def _check_shape(shape: tuple[int, ...]) -> None:
-    if len(shape) not in (1, 3) or any(not isinstance(s, int) or s < 1 for s in shape):
-        raise UsageError(f"shape: {shape!r} is not valid: write (d,) for points or (C, H, W)")
-    if len(shape) == 3 and shape[0] > 4:
-        raise UsageError(f"num_channels: {shape[0]} is not valid: write 1 to 4")
-
-
-def _resolve(kinds: Mapping[str, Any], value: Any, where: str) -> dict[str, Any]:
-    """Return {"kind": ..., all parameters with defaults}."""
-    if not isinstance(value, (str, Mapping)):
-        raise UsageError(f"{where}: {value!r} is not valid: write a name or a mapping with kind")
-    fields = {"kind": value} if isinstance(value, str) else dict(value)
-    name = str(fields.get("kind"))
-    return {"kind": name, **build_kind(kinds, name, fields, [where]).model_dump()}

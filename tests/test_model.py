@@ -173,6 +173,7 @@ def test_wrong_options_get_one_sentence(
     ("build", "words"),
     [
         (lambda: ScoreModel(num_channels=9), ["num_channels: 9", "1 to 4"]),
+        (lambda: ScoreModel(img_size=3.5), ["shape: (3, 3.5, 3.5)"]),  # type: ignore[arg-type]
         (lambda: ScoreModel(shape=(2, 2)), ["shape", "(d,)"]),
         (lambda: ScoreModel(shape=(2,), net="unet"), ["'unet'", "images"]),
         (lambda: ScoreModel(shape=(2,), process="vpp"), ["'vpp'", "'vp'"]),
