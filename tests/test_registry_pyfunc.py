@@ -31,7 +31,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"batch": 2}, "unknown parameter 'batch'"),
 ]
 CONSUMER = """
-import importlib.util, json, sys
+import importlib.util, json, os, sys
+# An editable installation of the checkout must not help: consumers have none.
+sys.meta_path[:] = [f for f in sys.meta_path if "__editable__" not in getattr(f, "__module__", "")]
+sys.path[:] = [p for p in sys.path if not os.path.isdir(os.path.join(p, "sgm_core"))]
 assert importlib.util.find_spec("sgm_core") is None
 import mlflow
 model = mlflow.pyfunc.load_model(sys.argv[1])
