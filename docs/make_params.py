@@ -31,7 +31,7 @@ datasets:
   NAME: {kind: KIND, ...}       # kind may be left out where the name is the kind
 experiments:
   NAME:
-    dataset: NAME               # default: the experiment's own name
+    dataset: NAME               # of the datasets above
     seeds: [0]                  # training seeds; the grid is processes x nets x seeds
     processes: {LABEL: {kind: KIND, ...}}
     nets: {LABEL: {kind: KIND, ...}}

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failure, 2 wrong input, 130 interrupted. An error is one s
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -143,10 +144,20 @@ def leaderboard(names: Names = None) -> None:
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option(help="port on the loopback interface")] = 5000) -> None:
+def ui(
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="port on the loopback interface")
+    ] = 5000,
+) -> None:
     """Open MLflow's pages on this project's runs and models (loopback only)."""
     from flows.setup import initialise
 
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SgmError(f"port {port}: {error.strerror}; choose another with --port") from None
     project = Project.find()
     initialise(project, prefect=False)
     print(f"http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
@@ -162,7 +173,9 @@ def sample(
     model: Annotated[str, typer.Argument(help="folder, cell name or key, or models:/NAME@alias")],
     out: Annotated[Path, typer.Option("--out", "-o", help="FILE.npy or FILE.png")],
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="how many samples")] = 16,
-    steps: Annotated[int | None, typer.Option(min=1, help="network evaluations")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="solver steps (default: the model's)")
+    ] = None,
     sampler: Annotated[str | None, typer.Option(help="sampler (default: the model's)")] = None,
     seed: Annotated[int, typer.Option(min=0, help="sample i uses seed + i")] = 0,
     label: Annotated[str | None, typer.Option(help="class: its index or its name")] = None,

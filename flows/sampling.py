@@ -9,7 +9,7 @@ from typing import Any
 
 from flows.project import Project
 from sgm_core.cell import CELLS, cells_of
-from sgm_core.errors import UsageError, unknown
+from sgm_core.errors import SgmError, UsageError, unknown
 from sgm_core.store import Store
 from sgm_core.store.files import read_json, write_atomic
 
@@ -124,7 +124,13 @@ def _registered(uri: str) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(f"{uri.rstrip('/')}/artifacts/model"))
     except (MlflowException, OSError) as error:
-        text = " ".join(str(error).split())[:200]
+        text = " ".join(str(error).split())
+        if "Max retries exceeded" in text or "Connection" in type(error).__name__:
+            raise SgmError(
+                f"MLflow at {project.tracking_uri} cannot be reached; start it or correct "
+                "MLFLOW_TRACKING_URI"
+            ) from None
+        text = text[:200]
         raise UsageError(f"model: {uri} is not in the registry ({text}); see: sgm ui") from None
 
 

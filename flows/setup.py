@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -101,8 +102,29 @@ def embedded_prefect(project: Project) -> IO[str] | None:
         if number:
             os.environ["PREFECT_HOME"] = str(home)
         _end_orphans(home)
+        _shield_server()
         return handle
     return None
+
+
+class _OwnSession:
+    """The module `subprocess`, but for a Popen that starts a session of its own."""
+
+    Popen = staticmethod(partial(subprocess.Popen, start_new_session=True))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(subprocess, name)
+
+
+def _shield_server() -> None:
+    """Keep Ctrl-C in a terminal from the embedded server.
+
+    The terminal interrupts the whole process group; with the server gone at once, the run that is
+    interrupted could not say so and would wait for it. It is ended by its parent instead.
+    """
+    from prefect.server.api import server
+
+    server.subprocess = _OwnSession()  # type: ignore[assignment, attr-defined]
 
 
 def _end_orphans(home: Path) -> None:

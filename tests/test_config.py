@@ -64,6 +64,7 @@ MISTAKES: list[tuple[str, Any, list[str]]] = [
     ("active", ["digit"], ["'digit'", "'digits'"]),
     ("active", "digits", ["active", "list"]),
     ("activ", [], ["'activ'", "'active'"]),
+    ("experiments.digits", {"seeds": [0]}, ["digits.dataset", "missing"]),
     ("active", [["digits"]], ["active", "experiment"]),
     ("active", ["digits", "digits"], ["active", "twice"]),
     ("experiments.digits.training.steps", True, ["training.steps", "True", "number"]),

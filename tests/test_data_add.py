@@ -27,6 +27,7 @@ datasets:
 experiments:
   # the first one
   roll:
+    dataset: roll
     processes: {vp: {}}
     nets:
       mlp:

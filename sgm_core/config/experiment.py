@@ -124,7 +124,9 @@ def _experiment(
     if not isinstance(entry, Mapping):
         raise UsageError(f"{where}: {entry!r} is not valid: write a mapping of fields")
     _check_names(where, entry, FIELDS)
-    dataset = entry.get("dataset", name)
+    if "dataset" not in entry:  # dvc.yaml depends on the field, so it has no default
+        raise UsageError(f"{where}.dataset: is missing; add the name of a dataset")
+    dataset = entry["dataset"]
     if not isinstance(dataset, str) or dataset not in datasets:
         raise UsageError(f"{where}.dataset: {unknown('dataset', dataset, datasets)}")
     processes = {
