@@ -64,6 +64,8 @@ MISTAKES: list[tuple[str, Any, list[str]]] = [
     ("active", ["digit"], ["'digit'", "'digits'"]),
     ("active", "digits", ["active", "list"]),
     ("activ", [], ["'activ'", "'active'"]),
+    ("experiments.digits.nets", {"mlp": {}}, ["nets.mlp", "'digits'", "unet"]),
+    ("experiments.digits.selection", {"metric": "local"}, ["'local'", "'digits'", "fd"]),
     ("experiments.digits", {"seeds": [0]}, ["digits.dataset", "missing"]),
     ("active", [["digits"]], ["active", "experiment"]),
     ("active", ["digits", "digits"], ["active", "twice"]),
@@ -101,6 +103,9 @@ def test_a_missing_or_broken_file_says_so(tmp_path: Path) -> None:
         load_config(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("a: [1")
     with pytest.raises(UsageError, match="not valid YAML"):
+        load_config(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("active: [a]\nactive: [b]\n")
+    with pytest.raises(UsageError, match=r"params\.yaml.*line 2: 'active' is given twice"):
         load_config(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("- 1")
     with pytest.raises(UsageError, match="write a mapping"):

@@ -221,7 +221,7 @@ def test_the_first_experiment_is_valid_for_any_shape(
 ) -> None:
     meta = {"kind": kind, "shape": shape, "counts": {"train": train}}
     experiments = yaml.safe_load("experiments:\n" + experiment_snippet("mine", meta))
-    config = parse_config({"datasets": {"mine": {"kind": "digits"}}} | experiments)
+    config = parse_config({"datasets": {"mine": {"kind": "table", "path": "x.npy"}}} | experiments)
     experiment = config.experiment("mine")
     (net,) = experiment.nets.values()
     assert net.data_rank == len(shape)

@@ -14,6 +14,8 @@ class DatasetParams(Frozen):
 
     kind: ClassVar[str]
     target: ClassVar[str]
+    # 1 for points, 3 for images, None where the files decide.
+    data_rank: ClassVar[int | None] = 3
     seed: int = Field(0, ge=0, description="seed of the split (and of synthetic data)")
     validation: float = Field(0.15, gt=0, lt=1, description="share of the validation split")
     test: float = Field(0.15, gt=0, lt=1, description="share of the test split")
@@ -33,6 +35,7 @@ class SwissRollParams(DatasetParams):
 
     kind: ClassVar[str] = "swiss_roll"
     target: ClassVar[str] = "sgm_core.data.swiss_roll:read"
+    data_rank: ClassVar[int | None] = 1
     n: int = Field(100_000, ge=10, le=100_000_000, description="points drawn")
     noise: float = Field(0.2, ge=0, description="noise of make_swiss_roll before the scale 0.01")
 
@@ -88,6 +91,7 @@ class TableParams(DatasetParams):
 
     kind: ClassVar[str] = "table"
     target: ClassVar[str] = "sgm_core.data.table:read"
+    data_rank: ClassVar[int | None] = None
     path: str = Field(description="file, relative to the project")
     label: str = Field("", description="column (CSV, Parquet) or array (.npz) with class labels")
 

@@ -22,6 +22,7 @@ from sgm_core.config.training import (
     TrainingConfig,
 )
 from sgm_core.errors import UsageError, unknown
+from sgm_core.evaluate.names import names_for
 from sgm_core.sample.names import SAMPLERS, sampler_fits
 
 SECTIONS: dict[str, type[Frozen]] = {
@@ -79,11 +80,13 @@ def load_config(path: str | os.PathLike[str] = "params.yaml") -> Config:
     """
     file = Path(path)
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         raise UsageError(
             f"{file} does not exist; run from the project's folder or name it with --params"
         ) from None
+    except UsageError as error:
+        raise UsageError(f"{file.name}: {error}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         detail = " ".join(str(error).split())
         raise UsageError(f"{file.name} is not valid YAML: {detail}") from None
@@ -93,6 +96,20 @@ def load_config(path: str | os.PathLike[str] = "params.yaml") -> Config:
         return parse_config(values)
     except UsageError as error:
         raise UsageError(f"{file.name}: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, but a key that is given twice is an error and not the last one's win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise UsageError(f"line {line}: {key.value!r} is given twice; remove one of them")
+            if isinstance(key.value, str) and key.tag != "tag:yaml.org,2002:merge":
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def parse_config(values: Mapping[str, Any]) -> Config:
@@ -149,7 +166,29 @@ def _experiment(
     }
     experiment = ExperimentConfig(name, str(dataset), tuple(seeds), processes, nets, **sections)
     _check_sampling(where, experiment)
+    _check_data(where, experiment, datasets[str(dataset)])
     return experiment
+
+
+def _check_data(where: str, experiment: ExperimentConfig, data: DatasetParams) -> None:
+    """Refuse networks and metrics that are for another kind of data, where the kind is known."""
+    if data.data_rank is None:
+        return
+    for label, net in experiment.nets.items():
+        if net.data_rank != data.data_rank:
+            fitting = [kind for kind, params in NETS.items() if params.data_rank == data.data_rank]
+            raise UsageError(
+                f"{where}.nets.{label}: {net.kind!r} does not fit dataset {experiment.dataset!r}; "
+                f"choose kind: {' or '.join(fitting)}"
+            )
+    metric = experiment.selection.metric
+    kind = "points" if data.data_rank == 1 else "images"
+    if metric != "auto" and metric not in names_for(kind, data.kind, labelled=True):
+        names = ", ".join(names_for(kind, data.kind, labelled=True))
+        raise UsageError(
+            f"{where}.selection.metric: {metric!r} cannot be measured on dataset "
+            f"{experiment.dataset!r}; choose one of: auto, {names}"
+        )
 
 
 def _check_sampling(where: str, experiment: ExperimentConfig) -> None:
