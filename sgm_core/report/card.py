@@ -110,8 +110,9 @@ def _usage(name: str, alias: str, data: Mapping[str, Any]) -> str:
     labels = data.get("labels") or []
     label = ', "label": 0' if labels else ""  # the registered model takes the class's index
     named = f", each of class {_code(labels[0])}" if labels else ""
+    first = "import mlflow"  # of the example; nothing here imports it
     return f"""```python
-import mlflow
+{first}
 
 model = mlflow.pyfunc.load_model("models:/{_code(name)}@{_code(alias)}")
 x = model.predict(None, params={{"n": 16, "seed": 0{label}}})  # ({shape}){named}
@@ -126,7 +127,7 @@ model = ScoreModel.load("path/to/model")  # checks the weights' hash; no pickle
 x = model.generate(16, seed=0)
 ```
 
-The same seed gives the same sample at any batch size. `n`, `sampler`, `steps`, `seed`, `label` and
+The same seed gives the same sample at any batch size, up to the rounding of the network. `n`, `sampler`, `steps`, `seed`, `label` and
 `guidance` are optional.
 """
 
