@@ -127,8 +127,8 @@ model = ScoreModel.load("path/to/model")  # checks the weights' hash; no pickle
 x = model.generate(16, seed=0)
 ```
 
-The same seed gives the same sample at any batch size, up to the rounding of the network. `n`, `sampler`, `steps`, `seed`, `label` and
-`guidance` are optional.
+The same seed gives the same sample at any batch size, up to the rounding of the network. `n`,
+`sampler`, `steps`, `seed`, `label` and `guidance` are optional.
 """
 
 
