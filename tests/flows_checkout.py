@@ -39,6 +39,15 @@ experiments:
     evaluation: {samples: 100, curve_samples: 50, nfe_curve: [5], bootstrap: 10}
 """
 
+# The first lines of a script that stands for a consumer of a published model.
+WITHOUT_CHECKOUT = """
+import importlib.util, json, os, sys
+# An editable installation of the checkout must not help: consumers have none.
+sys.meta_path[:] = [f for f in sys.meta_path if "__editable__" not in getattr(f, "__module__", "")]
+sys.path[:] = [p for p in sys.path if not os.path.isdir(os.path.join(p, "sgm_core"))]
+assert importlib.util.find_spec("sgm_core") is None
+"""
+
 
 def checkout(folder: Path, steps: int = 60, git: bool = True) -> Path:
     """Copy the packages and DVC's files into `folder`, with a tiny params.yaml."""

@@ -15,7 +15,16 @@ from typing import Any
 
 import psutil
 import pytest
-from flows_checkout import checkout, dvc, environment, finished, kill_grid, sgm, wait
+from flows_checkout import (
+    WITHOUT_CHECKOUT,
+    checkout,
+    dvc,
+    environment,
+    finished,
+    kill_grid,
+    sgm,
+    wait,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -119,10 +128,10 @@ def test_the_published_model_needs_no_checkout_and_no_pickle(
         assert next(iter(asked)) in message
 
 
-CONSUMER = """
-import importlib.util, json
+CONSUMER = (
+    WITHOUT_CHECKOUT
+    + """
 import numpy as np
-assert importlib.util.find_spec("sgm_core") is None
 import mlflow
 model = mlflow.pyfunc.load_model("models:/sgm-rolls@champion")
 import sgm_core
@@ -142,6 +151,7 @@ print(json.dumps({"file": sgm_core.__file__, "shape": a.shape, "same": bool((a =
                   "other": bool((a != draw(n=4, sampler="ddim", steps=10, seed=4)).any()),
                   "default": model.predict(None).shape, "errors": errors}))
 """
+)
 
 
 def test_samples_from_the_command_line(complete: Path) -> None:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from flows_checkout import environment
+from flows_checkout import WITHOUT_CHECKOUT, environment
 
 from flows.packaging import log_model, parameters
 from flows.project import Project
@@ -30,12 +30,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"step": 5}, "unknown parameter 'step'; did you mean 'steps'?"),
     ({"batch": 2}, "unknown parameter 'batch'"),
 ]
-CONSUMER = """
-import importlib.util, json, os, sys
-# An editable installation of the checkout must not help: consumers have none.
-sys.meta_path[:] = [f for f in sys.meta_path if "__editable__" not in getattr(f, "__module__", "")]
-sys.path[:] = [p for p in sys.path if not os.path.isdir(os.path.join(p, "sgm_core"))]
-assert importlib.util.find_spec("sgm_core") is None
+CONSUMER = (
+    WITHOUT_CHECKOUT
+    + """
 import mlflow
 model = mlflow.pyfunc.load_model(sys.argv[1])
 import sgm_core
@@ -56,6 +53,7 @@ print(json.dumps({
     "default": model.predict(None).shape, "code": sgm_core.__file__,
 }))
 """
+)
 
 
 @pytest.fixture(scope="module")
