@@ -10,7 +10,6 @@ the cell's name are labels and not part of a key.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,8 +24,6 @@ from sgm_core.errors import SgmError, UsageError, unknown
 from sgm_core.evaluate.names import main_metric
 from sgm_core.sample.names import SAMPLERS
 from sgm_core.store.files import canonical_json, read_json, sha256_bytes
-
-LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -169,17 +166,11 @@ def cells_of(
         shape: of one item of the dataset ([d] or [C, H, W]); checked against each network.
 
     Raises:
-        UsageError: a network is for another kind of data; a label cannot be part of a name.
+        UsageError: a network is for another kind of data.
     """
     training = experiment.training.model_dump(mode="json", exclude={"checkpoint_every"})
     training["device"] = device_class(experiment.training.device)
     where = f"experiments.{experiment.name}"
-    for section, labels in (("processes", experiment.processes), ("nets", experiment.nets)):
-        for label in labels:
-            if not LABEL.fullmatch(label):
-                raise UsageError(
-                    f"{where}.{section}: {label!r} is not a name; use letters, digits, . _ and -"
-                )
     for label, net in experiment.nets.items():
         if shape is not None and net.data_rank != len(shape):
             kinds = ", ".join(kind for kind, n in NETS.items() if n.data_rank == len(shape))

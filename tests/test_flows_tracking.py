@@ -34,16 +34,6 @@ def progress(step: int, *points: int, **more: Any) -> dict[str, Any]:
     return {**event, "history": [point(p) for p in points], **more}
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database, made once: its migrations take seconds."""
-    from mlflow import MlflowClient
-
-    file = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    MlflowClient(f"sqlite:///{file}").search_registered_models()
-    return file
-
-
 @pytest.fixture
 def tracking(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Tracking:
     (tmp_path / "mlflow.db").write_bytes(database.read_bytes())

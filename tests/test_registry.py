@@ -19,16 +19,6 @@ from sgm_core.errors import SgmError
 NAME = "sgm-toy"
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database, made once: its migrations take seconds."""
-    from mlflow import MlflowClient
-
-    file = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    MlflowClient(f"sqlite:///{file}").search_registered_models()
-    return file
-
-
 @pytest.fixture
 def registry(
     tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch

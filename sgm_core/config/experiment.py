@@ -215,7 +215,7 @@ def _mapping(values: Mapping[str, Any], key: str, where: str) -> Mapping[str, An
     for name in entry:
         if not NAME.fullmatch(str(name)):
             raise UsageError(
-                f"{path}: {name!r} is not a name; use letters, digits, _ and -, a letter or digit first"
+                f"{path}: {name!r} is not a name; use letters, digits, . _ and -, not a sign first"
             )
     return entry
 
