@@ -17,7 +17,7 @@ from sgm_core.config.data import DATASETS
 from sgm_core.config.experiment import SECTIONS
 from sgm_core.config.net import NETS
 from sgm_core.config.process import PROCESSES
-from sgm_core.sample.names import SAMPLERS
+from sgm_core.sample.names import LANGEVIN_ONLY, OPTIONS, SAMPLERS, SCALAR_ONLY
 
 PAGE = Path(__file__).parent / "params.md"
 HEAD = """# params.yaml
@@ -46,6 +46,9 @@ An edit of one process's parameters retrains that process's cells and no others;
 """
 
 
+LISTS = {"str": "names", "int": "whole numbers", "": "numbers"}
+
+
 def limits(field: FieldInfo) -> str:
     """The range of a field in words."""
     words = {"gt": "> {}", "ge": "at least {}", "lt": "< {}", "le": "at most {}"}
@@ -62,6 +65,8 @@ def type_name(annotation: Any) -> str:
     """The type as a reader of YAML knows it."""
     text = getattr(annotation, "__name__", str(annotation)) if isinstance(annotation, type) else ""
     text = text or str(annotation)
+    if text.startswith("dict"):
+        return "mapping"
     names = {"float": "number", "int": "whole number", "str": "text", "bool": "true/false"}
     if text.startswith("typing.Literal"):
         return (
@@ -71,7 +76,7 @@ def type_name(annotation: Any) -> str:
             .replace(", ", " or ")
         )
     if text.startswith("tuple"):
-        return "list of " + ("whole numbers" if "int" in text else "numbers")
+        return "list of " + next(v for k, v in LISTS.items() if k in text)
     return names.get(text, text)
 
 
@@ -81,6 +86,7 @@ def table(model: type[BaseModel]) -> str:
     for name, field in model.model_fields.items():
         default = "(required)" if field.is_required() else f"`{_shown(field.default)}`"
         meaning = "; ".join(part for part in (field.description or "", limits(field)) if part)
+        meaning = meaning.replace("|", "\\|")
         rows.append(f"| `{name}` | {type_name(field.annotation)} | {default} | {meaning} |")
     return "\n".join(rows)
 
@@ -101,9 +107,29 @@ def section(title: str, kinds: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def samplers() -> str:
+    """The samplers and their options, a row each."""
+    rows = ["| sampler | option | default | range | meaning |", "|---|---|---|---|---|"]
+    for sampler in SAMPLERS:
+        only = " (scalar processes)" if sampler in SCALAR_ONLY else ""
+        only = " (Langevin processes)" if sampler in LANGEVIN_ONLY else only
+        for name, option in OPTIONS[sampler].items():
+            span = f"{option.low:g} to {option.high:g}"
+            whole = "whole, " if isinstance(option.default, int) else ""
+            default = f"`{option.default:g}`"
+            row = [f"`{sampler}`{only}", f"`{name}`", default, whole + span, option.text]
+            rows.append(f"| {' | '.join(row)} |")
+        if not OPTIONS[sampler]:
+            rows.append(f"| `{sampler}`{only} | | | | |")
+    text = (
+        "## samplers\n\nWhat `sampling.options` may hold, e.g. `sampling: {sampler: multistep, "
+        "options: {order: 3, eta: 0.5}}`; on the command line `--option eta=0.5`."
+    )
+    return text + "\n\n" + "\n".join(rows)
+
+
 def page() -> str:
     """The whole page."""
-    samplers = "Samplers: " + ", ".join(f"`{name}`" for name in SAMPLERS) + "."
     return (
         "\n\n".join(
             [
@@ -112,7 +138,7 @@ def page() -> str:
                 section("processes", PROCESSES),
                 section("nets", NETS),
                 section("training, sampling, evaluation, selection", SECTIONS),
-                samplers,
+                samplers(),
             ]
         )
         + "\n"

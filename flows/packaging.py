@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sgm_core
+from sgm_core.code import outside
+from sgm_core.config.custom import is_custom, load_class
 from sgm_core.errors import SgmError
 from sgm_core.store.files import read_json, write_json
 
@@ -58,7 +60,7 @@ def log_model(
             info = mlflow.pyfunc.log_model(
                 name="published",
                 python_model=str(CODE),
-                code_paths=[str(folder / "sgm_core")],
+                code_paths=sorted(str(path) for path in (folder / "code").iterdir()),
                 artifacts={"model": str(folder / "model")},
                 signature=signature(outcome),
                 pip_requirements=requirements(),
@@ -97,18 +99,31 @@ def requirements() -> list[str]:
 
 @contextmanager
 def _staged(outcome: Outcome, sampling: dict[str, Any], card: str) -> Iterator[Path]:
-    """Lay out what is published: `sgm_core` without caches, the model's files, card, pictures."""
+    """Lay out what is published: code without caches, the model's files, card, pictures."""
     with tempfile.TemporaryDirectory(prefix="sgm-publish-") as name:
         folder = Path(name)
-        ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
-        shutil.copytree(PACKAGE, folder / "sgm_core", ignore=ignore)
-        (folder / "model").mkdir()
-        shutil.copy2(outcome.cell.path / WEIGHTS, folder / "model" / WEIGHTS)
         # A cell is trained for any sampler; what is published samples as it was measured.
         config = {**read_json(outcome.cell.path / CONFIG), "sampling": sampling}
+        _copy_code(folder / "code", config["process"]["kind"])
+        (folder / "model").mkdir()
+        shutil.copy2(outcome.cell.path / WEIGHTS, folder / "model" / WEIGHTS)
         write_json(folder / "model" / CONFIG, config)
         for file in PICTURES:
             if (outcome.evaluation.path / file).is_file():
                 shutil.copy2(outcome.evaluation.path / file, folder / "model" / file)
         (folder / "model" / "README.md").write_text(card, encoding="utf-8")
         yield folder
+
+
+def _copy_code(folder: Path, process: str) -> None:
+    """Copy `sgm_core`, and the module of a custom process with what it imports of its project."""
+    ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
+    shutil.copytree(PACKAGE, folder / "sgm_core", ignore=ignore)
+    if not is_custom(process):
+        return
+    load_class(process)  # makes the module importable
+    for name, path in outside([process.partition(":")[0]]).items():
+        file = folder.joinpath(*name.split("."))
+        file = file / path.name if path.name == "__init__.py" else file.with_suffix(".py")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, file)

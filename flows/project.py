@@ -147,6 +147,22 @@ def tool_environment(project: Project) -> None:
     os.environ["MLFLOW_TRACKING_URI"] = project.tracking_uri
 
 
+def mlflow_is_away(error: Exception) -> bool:
+    """Return whether this failure of MLflow means that its server cannot be reached."""
+    return "Max retries exceeded" in str(error) or "Connection" in type(error).__name__
+
+
+def mlflow_failed(uri: str, error: Exception) -> str:
+    """Say in one sentence that MLflow failed and why."""
+    reason = " ".join(str(error).split())
+    if mlflow_is_away(error):
+        return (
+            f"MLflow at {uri} failed: it cannot be reached ({reason[:120]}); start it or correct "
+            "MLFLOW_TRACKING_URI"
+        )
+    return f"MLflow at {uri} failed: {reason[:300]}"
+
+
 def _outer(root: Path) -> Path:
     """Return the checkout that owns the state: `dvc exp run --temp` works in a copy inside it."""
     parts = root.parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +24,66 @@ def sample_to_file(
 ) -> None:
     """Draw `n` samples and write them as an array (.npy) or a picture (.png).
 
+    Args:
+        options: of `ScoreModel.sample`; None stands for the model's own setting.
+
     Raises:
         UsageError: the model, the file's ending or an option does not exist.
         SgmError: the model's files were altered, or the file cannot be written.
     """
+    check_out(out)
+    loaded = open_model(model)
+    result = loaded.sample(n, seed=seed, label=label_of(loaded, label), **options)
+    write_result(out, loaded, result)
+
+
+def check_out(out: Path) -> None:
+    """Refuse a file that cannot be written, before anything is drawn."""
     if out.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--out: {str(out)!r} is not valid; end it in .npy or .png")
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
         raise UsageError(f"--out: {out.parent} is not a folder that can be written; choose another")
+
+
+def write_result(
+    out: Path, model: Any, result: Any, notes: Sequence[str] = (), columns: int | None = None
+) -> None:
+    """Write samples as an array (.npy) or a picture (.png), and print what was done.
+
+    Args:
+        notes: sentences to print as well.
+        columns: images in a row of the picture; None: about as many as rows.
+    """
+    if out.suffix.lower() == ".npy":
+        _write_array(out, result.x)
+    else:
+        _write_picture(out, model, result, columns)
+    shape = " x ".join(map(str, result.x.shape))
+    print(f"{out}: {shape}, {result.nfe} evaluations per sample, {result.seconds:.2f} s")
+    for note in notes:
+        print(note)
+
+
+def open_model(model: str) -> Any:
+    """Load a model (see `find_model`); a cell samples by default as its experiment says.
+
+    Raises:
+        UsageError: there is no such model, or more than one.
+        SgmError: its files are damaged or were altered.
+    """
     folder, defaults = find_model(model)
     from sgm_core.model import ScoreModel
 
     loaded = ScoreModel.load(folder)
-    chosen: Any = label
-    if label is not None and label not in loaded.labels and label.lstrip("-").isdigit():
-        chosen = int(label)
-    given = defaults | {key: value for key, value in options.items() if value is not None}
-    result = loaded.sample(n, seed=seed, label=chosen, **given)
-    if out.suffix.lower() == ".npy":
-        _write_array(out, result.x)
-    else:
-        _write_picture(out, loaded, result)
-    shape = " x ".join(map(str, result.x.shape))
-    print(f"{out}: {shape}, {result.nfe} evaluations per sample, {result.seconds:.2f} s")
+    loaded.config["sampling"] |= defaults
+    return loaded
+
+
+def label_of(model: Any, label: str | None) -> str | int | None:
+    """Return a class as `ScoreModel.sample` takes it: a name, or an index written in digits."""
+    if label is not None and label not in model.labels and label.lstrip("-").isdigit():
+        return int(label)
+    return label
 
 
 def find_model(model: str) -> tuple[Path, dict[str, Any]]:
@@ -113,7 +151,7 @@ def _cell_names(project: Project) -> dict[str, str]:
 
 def _registered(uri: str) -> Path:
     """Download the model files of a registered version."""
-    from flows.project import tool_environment
+    from flows.project import mlflow_failed, mlflow_is_away, tool_environment
 
     project = Project.find()
     tool_environment(project)
@@ -124,13 +162,9 @@ def _registered(uri: str) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(f"{uri.rstrip('/')}/artifacts/model"))
     except (MlflowException, OSError) as error:
-        text = " ".join(str(error).split())
-        if "Max retries exceeded" in text or "Connection" in type(error).__name__:
-            raise SgmError(
-                f"MLflow at {project.tracking_uri} cannot be reached; start it or correct "
-                "MLFLOW_TRACKING_URI"
-            ) from None
-        text = text[:200]
+        if mlflow_is_away(error):
+            raise SgmError(mlflow_failed(project.tracking_uri, error)) from None
+        text = " ".join(str(error).split())[:200]
         raise UsageError(f"model: {uri} is not in the registry ({text}); see: sgm ui") from None
 
 
@@ -144,14 +178,14 @@ def _write_array(out: Path, x: Any) -> None:
     write_atomic(out, buffer.getvalue())
 
 
-def _write_picture(out: Path, model: Any, result: Any) -> None:
+def _write_picture(out: Path, model: Any, result: Any, columns: int | None = None) -> None:
     """Write a mosaic of images, or a scatter of the first two coordinates of points."""
     from sgm_core.report.canvas import DARK, DPI, MADE, figure, png
     from sgm_core.report.images import enlargement, mosaic, pixels, place
 
     data, x = model.config["data"], result.x
     if data["kind"] == "images":
-        columns = min(len(x), max(1, round(len(x) ** 0.5)))
+        columns = columns or min(len(x), max(1, round(len(x) ** 0.5)))
         sheet = mosaic(pixels(x, *data["range"]), columns, enlargement(x.shape, 64))
         edge = 12
         size = (sheet.shape[1] + 2 * edge) / DPI, (sheet.shape[0] + 2 * edge) / DPI

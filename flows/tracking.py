@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.lineage import data_tags, environment_tags, lineage, params_of
-from flows.project import Project, tool_environment
+from flows.project import Project, mlflow_failed, tool_environment
 from sgm_core.errors import SgmError
 from sgm_core.store.files import canonical_json, read_json, sha256_bytes
 
@@ -81,11 +81,8 @@ class Tracking:
         try:
             yield
         except (MlflowException, OSError) as error:
-            text = " ".join(str(error).split())[:300]
-            uri = self.project.tracking_uri
-            raise SgmError(
-                f"MLflow at {uri} failed: {text}; finished cells are kept, run again to log them"
-            ) from error
+            why = mlflow_failed(self.project.tracking_uri, error)
+            raise SgmError(f"{why}; finished cells are kept, run again to log them") from error
 
     def search(self, **tags: str) -> list[Run]:
         """Return the runs with these tags, the newest first; dots are written as `__`."""
@@ -285,6 +282,11 @@ def final_metrics(outcome: Outcome) -> list[Metric]:
         if _finite(point.get("value")):
             name = f"curve_{point['metric']}"
             metrics.append(Metric(name, float(point["value"]), now, int(point["nfe"])))
+    for row in measured.get("under", []):
+        for name, entry in row["metrics"].items():
+            if _finite(entry["value"]):
+                label = f"under_{row['process']}_{name}"
+                metrics.append(Metric(label, float(entry["value"]), now, 0))
     return metrics
 
 

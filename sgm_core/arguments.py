@@ -43,10 +43,17 @@ def check_shape(shape: tuple[int, ...]) -> None:
         raise UsageError(f"num_channels: {shape[0]} is not valid: write 1 to 4")
 
 
-def resolve(kinds: Mapping[str, Any], value: Any, where: str) -> dict[str, Any]:
-    """Return {"kind": ..., all parameters with defaults}."""
+def named(value: Any, where: str) -> tuple[str, dict[str, Any]]:
+    """Return (kind, parameters) of a name or of a mapping with kind."""
     if not isinstance(value, (str, Mapping)):
         raise UsageError(f"{where}: {value!r} is not valid: write a name or a mapping with kind")
     fields = {"kind": value} if isinstance(value, str) else dict(value)
-    name = str(fields.get("kind"))
+    if "kind" not in fields:
+        raise UsageError(f"{where}: {fields!r} has no kind; write {{kind: NAME, ...}}")
+    return str(fields.pop("kind")), fields
+
+
+def resolve(kinds: Mapping[str, Any], value: Any, where: str) -> dict[str, Any]:
+    """Return {"kind": ..., all parameters with defaults}."""
+    name, fields = named(value, where)
     return {"kind": name, **build_kind(kinds, name, fields, [where]).model_dump()}

@@ -12,7 +12,8 @@ anything by being imported.
 
 A process, network or sampler is named in `sgm_core.config` by a string "module:Class" and loaded by
 that name; no file imports them all, so the one that a cell uses is added to M by its name and an
-edit of another one leaves the cell alone.
+edit of another one leaves the cell alone. A process of the user's own is a module outside of
+sgm_core: its closure also has what it imports from its own folder.
 
 Two things that the trainer imports are left out on purpose:
 
@@ -28,6 +29,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import importlib.util
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -36,6 +38,7 @@ from sgm_core.errors import SgmError
 
 PACKAGE = "sgm_core"
 ROOT = Path(__file__).resolve().parent.parent
+STDLIB = Path(os.__file__).resolve().parent
 LEFT_OUT = ("sgm_core.config", "sgm_core.errors", "sgm_core.store")
 
 
@@ -43,7 +46,8 @@ def closure_hash(modules: Iterable[str], root: Path = ROOT) -> str:
     """Return the hash of the code that `modules` can reach.
 
     Args:
-        modules: dotted names inside sgm_core, e.g. ["sgm_core.train.run", "sgm_core.process.vp"].
+        modules: dotted names, e.g. ["sgm_core.train.run", "sgm_core.process.vp", "my_ou"]; those
+            outside of sgm_core must be importable.
         root: the folder that holds the package `sgm_core`.
 
     Raises:
@@ -89,24 +93,34 @@ def closure(modules: Iterable[str], root: Path = ROOT) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     # True: names of the module are used; False: a package that is only passed through.
-    todo = [(name, True) for name in modules]
-    for name, _ in todo:
-        if _file(name, root) is None:
-            raise SgmError(f"module {name} does not exist below {root}; check its target")
+    todo: list[tuple[str, bool, Path]] = []
+    for name in modules:
+        home = root if _inside(name) else _home(name)
+        if home is None or _file(name, home) is None:
+            raise SgmError(f"module {name} does not exist below {home or root}; check its target")
+        todo.append((name, True, home))
     done: set[tuple[str, bool]] = set()
     while todo:
-        name, entered = todo.pop()
-        path = _file(name, root)
+        name, entered, home = todo.pop()
+        path = _file(name, home)
         if (name, entered) in done or path is None or _left_out(name):
             continue
         done.add((name, entered))
         found[name] = path
-        todo += [(parent, False) for parent in _parents(name)]
+        todo += [(parent, False, home) for parent in _parents(name)]
         if entered:
             base = name if path.name == "__init__.py" else name.rpartition(".")[0]
             for statement in _read(path).imports:
-                todo += _targets(statement, base, root)
+                module = _absolute(statement, base)
+                if _inside(module) or _own(module, name, home):
+                    place = root if _inside(module) else home
+                    todo += [(*target, place) for target in _targets(statement, module, place)]
     return found
+
+
+def outside(modules: Iterable[str]) -> dict[str, Path]:
+    """Return the part of the closure of `modules` that is not sgm_core: dotted name -> file."""
+    return {name: path for name, path in closure(modules).items() if not _inside(name)}
 
 
 # An import as written: (dots, module, names); `import a.b` has no names.
@@ -171,21 +185,57 @@ def _type_checking(test: ast.expr) -> bool:
     )
 
 
-def _targets(statement: Import, base: str, root: Path) -> Iterator[tuple[str, bool]]:
-    """The modules of sgm_core that an import statement enters, or passes through."""
-    dots, module, names = statement
-    if dots:
-        parts = base.split(".")
-        parts = parts[: len(parts) - dots + 1]
-        module = ".".join([*parts, module] if module else parts)
-    if module != PACKAGE and not module.startswith(f"{PACKAGE}."):
-        return
+def _absolute(statement: Import, base: str) -> str:
+    """The module that an import statement names, relative imports resolved."""
+    dots, module, _ = statement
+    if not dots:
+        return module
+    parts = base.split(".")
+    parts = parts[: len(parts) - dots + 1]
+    return ".".join([*parts, module] if module else parts)
+
+
+def _targets(statement: Import, module: str, root: Path) -> Iterator[tuple[str, bool]]:
+    """The modules below `root` that an import of `module` enters, or passes through."""
+    names = statement[2]
     inside = [name for name in names if _file(f"{module}.{name}", root) is not None]
     yield from ((f"{module}.{name}", True) for name in inside)
     # `from package import module` alone only passes through the package.
     yield (module, len(inside) < len(names))
     if not names:  # `import a.b.c` gives the names of a and a.b as well
         yield from ((package, True) for package in [module, *_parents(module)])
+
+
+def _inside(module: str) -> bool:
+    return module == PACKAGE or module.startswith(f"{PACKAGE}.")
+
+
+def _home(name: str) -> Path | None:
+    """The folder that an importable module outside of sgm_core is below."""
+    top = name.partition(".")[0]
+    try:
+        spec = importlib.util.find_spec(top)
+        if spec is not None and spec.origin is None:  # a folder without __init__.py
+            top, spec = name, importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or spec.origin is None:
+        return None
+    depth = top.count(".") + bool(spec.submodule_search_locations)
+    return Path(spec.origin).resolve().parents[depth]
+
+
+def _own(module: str, importer: str, home: Path) -> bool:
+    """Whether a module outside of sgm_core imports another one of its own project."""
+    top, own = (name.partition(".")[0] for name in (module, importer))
+    if _inside(importer) or not top:
+        return False
+    return top == own or (not installed(home) and _file(top, home) is not None)
+
+
+def installed(home: Path) -> bool:
+    """Whether a folder of modules is Python's own and no project's."""
+    return home.name in ("site-packages", "dist-packages") or home == STDLIB
 
 
 def _parents(name: str) -> list[str]:

@@ -9,50 +9,36 @@ model.save("my-model");  model = ScoreModel.load("my-model")
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sgm_core.arguments import check_shape, numbers, resolve, whole
+from sgm_core.arguments import named, resolve, whole
 from sgm_core.bundle import read_bundle, write_bundle
 from sgm_core.config.base import build
+from sgm_core.config.custom import ALL_PROCESSES
 from sgm_core.config.net import NETS
-from sgm_core.config.process import PROCESSES
 from sgm_core.config.training import SamplingConfig, TrainingConfig
-from sgm_core.denoise import Denoiser, Guided, outer_state
-from sgm_core.errors import UsageError, unknown
-from sgm_core.objective import Objective, training_times
+from sgm_core.denoise import Denoiser, outer_state
+from sgm_core.errors import UsageError
+from sgm_core.generate import SampleResult, StepCallback, Wrap, generate, settings_of
+from sgm_core.objective import Objective
 from sgm_core.parts import build_parts
-from sgm_core.sample import make_sampler
+from sgm_core.process import make_process
+from sgm_core.process.base import Process
+from sgm_core.space import DataSpace, describe
 from sgm_core.train.loop import LoopSettings, TrainState, advance
 
-# callback(step, steps, t, sigma_eff, x_t, x0_hat): arrays in the data's own range, x_t the
-# position seen through the process, rescaled to y = x_0 + sigma_eff eps.
-StepCallback = Callable[[int, int, float, float, np.ndarray, np.ndarray], bool | None]
+if TYPE_CHECKING:
+    from sgm_core.likelihood import LogProb
 
-
-@dataclass(frozen=True)
-class SampleResult:
-    """Drawn samples and what they cost.
-
-    Attributes:
-        x: data range; points (n, d) float64, images (n, C, H, W) float32 clipped to the range.
-        labels: class of each sample, or None.
-        nfe: network evaluations per sample, counted.
-        seconds, cpu_seconds: for all samples.
-    """
-
-    x: np.ndarray
-    labels: np.ndarray | None
-    nfe: int
-    seconds: float
-    cpu_seconds: float
+# A process by name, as {"kind": name, ...parameters}, or itself; None: the one trained under.
+ProcessLike = str | Mapping[str, Any] | Process | None
 
 
 class ScoreModel:
@@ -63,7 +49,7 @@ class ScoreModel:
         img_size: height and width of images, or a pair.
         num_channels: 1 to 4.
         shape: data shape instead of the two above: (d,) for points, (C, H, W) for images.
-        process: name or {"kind": name, ...parameters} (vp, subvp, ve, cld).
+        process: name or {"kind": name, ...parameters} (vp, ve, cld, ...; or "module:Class").
         net: name or {"kind": name, ...parameters}; default by shape (mlp, unet).
         labels: class names; empty for an unconditional model.
         data_range: range of images; they are mapped to [-1, 1].
@@ -100,32 +86,22 @@ class ScoreModel:
     ) -> None:
         size = tuple(img_size) if isinstance(img_size, (tuple, list)) else (img_size, img_size)
         full = tuple(shape) if shape is not None else (num_channels, *size)
-        check_shape(full)
+        data = describe(
+            full,
+            labels=labels,
+            data_range=data_range,
+            center=center,
+            scale=scale,
+            sigma_data=sigma_data,
+        )
         self.num_timesteps = whole("num_timesteps", num_timesteps, 1)
-        low, high = numbers("data_range", data_range or (-1.0, 1.0), (2,))
-        if not low < high:
-            raise UsageError(f"data_range: {data_range!r} is not valid: the first must be smaller")
-        channels = (1, full[0]) if len(full) == 1 else (1,)
-        spread = sigma_data if sigma_data is not None else (0.5 if len(full) == 3 else 1.0)
-        data = {
-            "name": "",
-            "kind": "images" if len(full) == 3 else "points",
-            "shape": list(full),
-            "range": [low, high],
-            "center": numbers("center", (low + high) / 2 if center is None else center, channels),
-            "scale": numbers(
-                "scale", (high - low) / 2 if scale is None else scale, channels, positive=True
-            ),
-            "sigma_data": numbers("sigma_data", spread, (1,), positive=True)[0],
-            "labels": list(labels),
-        }
         fields = dict(training or {})
         if not {"steps", "schedule"} & fields.keys():
             fields["schedule"] = "constant"  # nobody said how many calls of train_step will come
         self.training = build(TrainingConfig, fields, ["training"])
         self._assemble(
             {
-                "process": resolve(PROCESSES, process, "process"),
+                "process": resolve(ALL_PROCESSES, process, "process"),
                 "net": resolve(NETS, net or ("unet" if len(full) == 3 else "mlp"), "net"),
                 "parametrisation": self.training.parametrisation,
                 "data": data,
@@ -143,12 +119,9 @@ class ScoreModel:
         self.process, self.preconditioning = parts.process, parts.preconditioning
         self.net = parts.net.to(self.device).eval()
         self.parameters = parts.parameters
-        self.shape = tuple(config["data"]["shape"])
-        self.labels: list[str] = list(config["data"]["labels"])
+        self.space = DataSpace(config["data"])
+        self.shape, self.labels = self.space.shape, self.space.labels
         self._state: TrainState | None = None
-        tail = [1] * (len(self.shape) - 1)
-        self._center = np.asarray(config["data"]["center"]).reshape(-1, *tail)
-        self._scale = np.asarray(config["data"]["scale"]).reshape(-1, *tail)
 
     # -- training -------------------------------------------------------------------------------
 
@@ -162,28 +135,15 @@ class ScoreModel:
         Raises:
             UsageError: the batch has another shape or is not finite, or labels do not fit.
         """
-        x = torch.as_tensor(np.asarray(batch), dtype=torch.float32)
-        if x.ndim != len(self.shape) + 1 or tuple(x.shape[1:]) != self.shape or not len(x):
-            raise UsageError(
-                f"batch: shape {tuple(x.shape)} does not fit; give (B, "
-                f"{', '.join(map(str, self.shape))})"
-            )
-        if not bool(torch.isfinite(x).all()):
-            raise UsageError("batch: holds NaN or infinite values; remove them")
+        x0 = self.space.to_model(batch, "batch").float().to(self.device)
         if self._state is None:
-            t = self.training
-            times = training_times(
-                self.process, t.time_sampling, self.num_timesteps, t.p_mean, t.p_std
-            )
-            objective = Objective(self.preconditioning, times, self.device)
-            self._state = TrainState(
-                self.net, objective, LoopSettings.of(t.model_dump()), self.seed
-            )
-        x0 = ((x - torch.from_numpy(self._center)) / torch.from_numpy(self._scale)).float()
+            fields = self.training.model_dump()
+            objective = Objective.of(self.preconditioning, fields, self.num_timesteps, self.device)
+            self._state = TrainState(self.net, objective, LoopSettings.of(fields), self.seed)
         chosen = None
         if labels is not None and self.labels:
-            chosen = torch.from_numpy(self._labels(labels, len(x))).to(self.device)
-        return float(advance(self._state, x0.to(self.device), chosen).loss)
+            chosen = torch.from_numpy(self.space.classes(labels, len(x0))).to(self.device)
+        return float(advance(self._state, x0, chosen).loss)
 
     # -- sampling -------------------------------------------------------------------------------
 
@@ -198,12 +158,17 @@ class ScoreModel:
         seed: int = 0,
         steps: int | None = None,
         sampler: str | None = None,
+        options: Mapping[str, float] | None = None,
         grid: str | None = None,
         sigma_min: float | None = None,
+        sigma_max: float | None = None,
         label: Any = None,
         guidance: float | None = None,
+        process: ProcessLike = None,
         batch: int = 1000,
         callback: StepCallback | None = None,
+        start: Tensor | None = None,
+        wrap: Wrap | None = None,
     ) -> SampleResult:
         """Draw n samples.
 
@@ -211,10 +176,16 @@ class ScoreModel:
             seed: sample i uses seed + i: the same noise, and so the same sample up to float
                 rounding, at any batch size.
             steps, sampler, grid, sigma_min, guidance: default to the model's `sampling` settings.
+            options: the sampler's own, {"eta": 0.5}; the model's settings where the sampler is its.
+            sigma_max: first noise level of the grid, in model space (default: the process's last).
             label: a class index or name, or one per sample; None: classes in turn for a
                 conditional model; -1: no class.
+            process: forward process to sample under, see `denoiser`.
             batch: samples per pass.
             callback: called each step with the first pass's state; False stops there.
+            start: states (n, k, *shape) at the grid's first time instead of draws of the prior.
+            wrap: denoiser -> denoiser, called once; puts conditions on what is drawn. A wrapped
+                denoiser that treats items differently needs batch >= n.
 
         Raises:
             UsageError: an option is wrong; the message names it, its value and the fix.
@@ -222,49 +193,61 @@ class ScoreModel:
         n, seed, batch = whole("n", n, 1), whole("seed", seed, 0), whole("batch", batch, 1)
         if seed + n > 2**64:
             raise UsageError(f"seed: {seed} is not valid: seed + n must not exceed 2^64")
-        given = {
-            "steps": steps,
-            "sampler": sampler,
-            "grid": grid,
-            "sigma_min": sigma_min,
-            "guidance": guidance,
-        }
-        chosen = {k: v for k, v in given.items() if v is not None}
-        settings = build(SamplingConfig, {**self.config["sampling"], **chosen}, [])
-        labels = None if not self.labels and label is None else self._labels(label, n)
-        denoiser, guided = self.denoiser(), settings.guidance != 1.0 and labels is not None
-        call = Guided(denoiser, settings.guidance) if guided else denoiser
-        walk = make_sampler(
-            settings.sampler,
-            steps=settings.steps,
-            grid=settings.grid,
-            sigma_min=settings.sigma_min,
+        settings = self.settings(
+            steps=steps,
+            sampler=sampler,
+            options=options,
+            grid=grid,
+            sigma_min=sigma_min,
+            guidance=guidance,
         )
-        wall, cpu, parts, nfe = time.perf_counter(), time.process_time(), [], 0
-        for first in range(0, n, batch):
-            seeds = np.arange(seed + first, seed + min(n, first + batch), dtype=np.uint64)
-            one = None if labels is None else torch.from_numpy(labels[first : first + batch])
-            on_device = None if one is None else one.to(self.device)
-            report = self._reporter(walk, callback) if callback and first == 0 else None
-            denoiser.nfe = 0
-            x = walk(
-                call,
-                (len(seeds), *self.shape),
-                seeds,
-                callback=report,
-                device=self.device,
-                labels=on_device,
-            )
-            nfe = max(nfe, denoiser.nfe)
-            parts.append(self._to_data(x))
-        shown = None if labels is None or (labels < 0).all() else labels
-        cost = time.perf_counter() - wall, time.process_time() - cpu
-        return SampleResult(np.concatenate(parts), shown, nfe, *cost)
+        labels = None if not self.labels and label is None else self.space.classes(label, n)
+        return generate(
+            self.denoiser(process),
+            self.space,
+            settings,
+            n,
+            seed=seed,
+            batch=batch,
+            labels=labels,
+            device=self.device,
+            sigma_max=sigma_max,
+            callback=callback,
+            start=start,
+            wrap=wrap,
+        )
 
-    def denoiser(self) -> Denoiser:
-        """Return E[x_0 | u_t] of the averaged weights, in model space."""
-        net = self.net if self._state is None else self._state.ema_net
-        return Denoiser(net.eval(), self.preconditioning)
+    def settings(self, **given: Any) -> SamplingConfig:
+        """Return the model's sampling settings with those that were given (not None) in place."""
+        return settings_of(self.config["sampling"], given)
+
+    def denoiser(self, process: ProcessLike = None) -> Denoiser:
+        """Return E[x_0 | u_t] of the averaged weights, in model space.
+
+        Args:
+            process: the forward process whose states u it takes: a name, {"kind": name,
+                ...parameters} or a Process; None for the one the model was trained under. Any will
+                do, because E[x_0 | u_t] depends on u through y = x_0 + sigma_eff eps only.
+
+        Raises:
+            UsageError: there is no such process, or a parameter of it is wrong.
+        """
+        net = (self.net if self._state is None else self._state.ema_net).eval()
+        return Denoiser(net, self.preconditioning, _process(process))
+
+    def to_model(self, x: Any) -> Tensor:
+        """Return x (n, *shape) of the data's range in model space, float64 on the model's device.
+
+        Raises:
+            UsageError: x has another shape, or holds NaN or infinite values.
+        """
+        return self.space.to_model(x).to(self.device)
+
+    def to_data(self, x: Tensor, clip: bool = True) -> np.ndarray:
+        """Return x (n, *shape) of the model space in the data's range; images clipped to it."""
+        return self.space.to_data(x, clip)
+
+    # -- what the model knows -------------------------------------------------------------------
 
     def score(self, x: np.ndarray, t: float) -> np.ndarray:
         """Return the score of the data smoothed to sigma_eff(t), at x in the data's own range.
@@ -274,57 +257,41 @@ class ScoreModel:
         Args:
             x: (n, *shape). Returns the same shape.
         """
-        marginal = self.process.marginal
-        y = torch.from_numpy((np.asarray(x, dtype=np.float64) - self._center) / self._scale)
-        y = y.to(self.device)
+        marginal, y = self.process.marginal, self.to_model(x)
         with torch.no_grad():
             x0 = self.denoiser()(outer_state(marginal.mean(t), y), t)
         sigma = float(marginal.sigma_eff(t))
-        return np.asarray(((x0 - y) / sigma**2).cpu().numpy() / self._scale)
+        return np.asarray(((x0 - y) / sigma**2).cpu().numpy() / self.space.scale)
 
-    def _reporter(self, walk: Any, callback: StepCallback) -> Callable[..., bool | None]:
-        statistic = self.preconditioning.statistic
+    def log_prob(
+        self, x: Any, *, label: Any = -1, process: ProcessLike = None, **options: Any
+    ) -> LogProb:
+        """Return log p(x) of the model in nats per item, a density over the data's own units.
 
-        def report(step: int, t: float, u: Tensor, x0: Tensor) -> bool | None:
-            row = statistic(t).to(u)
-            y = torch.einsum("k,nk...->n...", row, u)
-            sigma = float(self.process.marginal.sigma_eff(t))
-            shown = (self._to_data(v, clip=False) for v in (y, x0))
-            return callback(step, walk.steps, t, sigma, *shown)
+            log p(x) = log p_model((x - center) / scale) - sum ln scale
 
-        return report
+        Args:
+            x: (n, *shape) in the data's range.
+            label: the class that the density is conditional on; -1: none.
+            process: see `denoiser`; the density is the same up to the range of noise levels. None:
+                the trained one; for a network that was fed with all channels of an augmented
+                process its scalar twin, whose states look as in training.
+            options: of sgm_core.likelihood.log_prob (sigma_min, divergence, rtol, atol, ...).
 
-    def _to_data(self, x: Tensor, clip: bool = True) -> np.ndarray:
-        array = x.double().cpu().numpy() * self._scale + self._center
-        if len(self.shape) == 1:
-            return np.asarray(array)
-        low, high = self.config["data"]["range"]
-        return np.asarray(np.clip(array, low, high) if clip else array, dtype=np.float32)
+        Raises:
+            UsageError: x does not fit the model, or an option is wrong.
+        """
+        from sgm_core.likelihood import log_prob
 
-    def _labels(self, label: Any, n: int) -> np.ndarray:
-        """Return (n,) int64 class indices from None, an index, a name, or one per sample."""
-        if not self.labels:
-            if np.ndim(label) == 0 and label == -1:
-                return np.full(n, -1)
-            raise UsageError(
-                f"label: {label!r} was given and this model has no classes; leave it out"
-            )
-        if label is None:
-            return np.arange(n) % len(self.labels)
-        if isinstance(label, str):
-            if label not in self.labels:
-                raise unknown("label", label, self.labels)
-            label = self.labels.index(label)
-        array = np.asarray(label)
-        if array.dtype.kind not in "iu" or array.ndim > 1 or (array.ndim and len(array) != n):
-            raise UsageError(
-                f"label: {label!r} is not valid: give one class, or {n} of them, as whole numbers"
-            )
-        if array.size and (array.min() < -1 or array.max() >= len(self.labels)):
-            raise UsageError(
-                f"label: {label!r} is not valid: choose 0 to {len(self.labels) - 1}, or -1 for none"
-            )
-        return np.broadcast_to(array, (n,)).astype(np.int64)
+        z = self.space.to_model(x, "x")
+        if self.labels:
+            classes = torch.from_numpy(self.space.classes(label, len(z)))
+            options["labels"] = classes.to(self.device)
+        if process is None and self.preconditioning.in_channels > 1:
+            low, high = self.process.marginal.sigma_range()
+            process = {"kind": "edm", "sigma_min": low, "sigma_max": high}
+        result = log_prob(self.denoiser(process), z, **options)
+        return replace(result, value=result.value - self.space.log_volume)
 
     # -- files ----------------------------------------------------------------------------------
 
@@ -349,3 +316,10 @@ class ScoreModel:
         model._assemble(config, 0, device)
         model.net.load_state_dict(weights)
         return model
+
+
+def _process(wanted: ProcessLike) -> Process | None:
+    if wanted is None or isinstance(wanted, Process):
+        return wanted
+    kind, parameters = named(wanted, "process")
+    return make_process(kind, **parameters)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sgm_core.code import closure_hash
+from sgm_core.config.custom import ALL_PROCESSES, folder_of
 from sgm_core.config.experiment import ExperimentConfig
 from sgm_core.config.net import NETS
-from sgm_core.config.process import PROCESSES
 from sgm_core.device import device_class, torch_release
 from sgm_core.errors import SgmError, UsageError, unknown
 from sgm_core.evaluate.names import main_metric
@@ -48,13 +48,13 @@ class CellSpec:
     @property
     def modules(self) -> list[str]:
         """The modules whose import closure is the cell's code."""
-        targets = [_target("process", PROCESSES, self.process), _target("net", NETS, self.net)]
+        targets = [_target("process", ALL_PROCESSES, self.process), _target("net", NETS, self.net)]
         return ["sgm_core.train.run", *(target.partition(":")[0] for target in targets)]
 
     def identity(self) -> dict[str, Any]:
         """Everything that determines the trained weights."""
         return {
-            "process": {**self.process, "target": _target("process", PROCESSES, self.process)},
+            "process": {**self.process, "target": _target("process", ALL_PROCESSES, self.process)},
             "net": {**self.net, "target": _target("net", NETS, self.net)},
             "training": self.training,
             "seed": self.seed,
@@ -90,7 +90,9 @@ class EvaluationSpec:
     @property
     def modules(self) -> list[str]:
         """The modules whose import closure is the evaluation's code."""
-        return ["sgm_core.evaluate.run", self.sampler.partition(":")[0]]
+        others = [ALL_PROCESSES[name].target for name in self.evaluation.get("under", ())]
+        targets = [self.sampler, *others]
+        return ["sgm_core.evaluate.run", *(target.partition(":")[0] for target in targets)]
 
     def identity(self) -> dict[str, Any]:
         """Everything that determines the metrics."""
@@ -110,6 +112,7 @@ class Job:
         dataset, reference: folders of the prepared dataset and of its reference statistics.
         store: root of the content-addressed store.
         sampling, evaluation: all fields of SamplingConfig and EvaluationConfig.
+        modules: folder of the modules of custom processes, if there are any.
     """
 
     spec: CellSpec
@@ -119,11 +122,12 @@ class Job:
     store: Path
     sampling: dict[str, Any]
     evaluation: dict[str, Any]
+    modules: Path | None = None
 
     def to_json(self) -> str:
         """The job as JSON, with absolute paths."""
         values = asdict(self)
-        for name in ("dataset", "reference", "store"):
+        for name in self._paths(values):
             values[name] = str(Path(values[name]).absolute())
         return json.dumps(values, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
@@ -136,10 +140,14 @@ class Job:
         """
         try:
             values = json.loads(text)
-            values.update({name: Path(values[name]) for name in ("dataset", "reference", "store")})
+            values.update({name: Path(values[name]) for name in cls._paths(values)})
             return cls(**{**values, "spec": CellSpec(**values["spec"])})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UsageError(f"not a job ({error}); write one with Job.to_json") from None
+
+    @staticmethod
+    def _paths(values: dict[str, Any]) -> list[str]:
+        return ["dataset", "reference", "store", *(["modules"] if values.get("modules") else [])]
 
     def evaluation_spec(self, cell_key: str) -> EvaluationSpec:
         """What is measured on the cell `cell_key` (reads the reference's digest)."""
@@ -217,7 +225,7 @@ def jobs_of(experiment: ExperimentConfig, dataset: Path, reference: Path, store:
         main_metric(meta["kind"], wanted, str(meta.get("source", "")), bool(meta["labels"]))
     except UsageError as error:
         raise UsageError(f"experiments.{experiment.name}.selection.metric: {error}") from None
-    shape = meta.get("shape")
+    shape, modules = meta.get("shape"), folder_of(p.kind for p in experiment.processes.values())
     return [
         Job(
             spec=spec,
@@ -231,6 +239,7 @@ def jobs_of(experiment: ExperimentConfig, dataset: Path, reference: Path, store:
                 "metric": experiment.selection.metric,
                 "device": spec.training["device"],
             },
+            modules=modules,
         )
         for spec in cells_of(experiment, digest, shape)
     ]

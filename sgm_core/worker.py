@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sgm_core.cell import Job, ensure_cell
+from sgm_core.config.custom import use_folder
 from sgm_core.errors import SgmError, UsageError
 
 GRACE_SECONDS = 10.0
@@ -54,6 +55,8 @@ def main(argv: list[str] | None = None) -> int:
         die_with_parent(int(os.environ.pop(PARENT, os.getppid())))
         job = _read_job(sys.argv[1:] if argv is None else argv)
         name = f"cell {job.spec.name}: "
+        if job.modules is not None:
+            use_folder(job.modules)
         os.environ.update(thread_environment(job.spec.training))
         outcome = ensure_cell(job, emit)
     except SgmError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sgm_core.cell import CellSpec, Job
+from sgm_core.config.process import PROCESSES
 from sgm_core.store.files import write_json
 
 REAL = Path(__file__).resolve().parent.parent
@@ -99,25 +100,13 @@ def evaluate(model, dataset, reference, sampling, evaluation, out, emit):
 """
 
 PLAIN = "from __future__ import annotations\n"
+# The real registry, with two files for all samplers.
 NAMES = """
 SAMPLERS = {
-    name: "sgm_core.sample." + module
-    for name, module in {
-        "euler_maruyama": "multistep:E",
-        "ancestral": "multistep:A",
-        "ddim": "multistep:D",
-        "multistep": "multistep:M",
-        "multistep_sde": "multistep:MS",
-        "heun": "multistep:H",
-        "ode": "multistep:O",
-        "sscs": "sscs:S",
-    }.items()
+    name: "sgm_core.sample." + ("sscs:S" if name.startswith("sscs") else "multistep:M")
+    for name in SAMPLERS
 }
 DEFAULT_SAMPLER = "multistep"
-
-
-def sampler_fits(name, langevin):
-    return True
 """
 
 
@@ -131,6 +120,8 @@ def make_tree(root: Path) -> Path:
             shutil.copytree(source, package / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, package / name)
+    modules = [p.target.partition(":")[0].rpartition(".")[2] for p in PROCESSES.values()]
+    names = (REAL / "sgm_core" / "sample" / "names.py").read_text() + NAMES
     files = {
         "__init__.py": "",
         "train/__init__.py": "",
@@ -139,12 +130,12 @@ def make_tree(root: Path) -> Path:
         "evaluate/__init__.py": "",
         "evaluate/run.py": EVALUATOR,
         "sample/__init__.py": "from sgm_core.sample.names import SAMPLERS\n",
-        "sample/names.py": NAMES,
+        "sample/names.py": names,
         "sample/multistep.py": PLAIN,
         "sample/sscs.py": PLAIN,
         "process/__init__.py": PLAIN,
         "nets/__init__.py": PLAIN,
-        **{f"process/{name}.py": PLAIN for name in ("base", "subvp", "ve", "cld")},
+        **{f"process/{name}.py": PLAIN for name in ["base", *modules]},
         **{f"nets/{name}.py": PLAIN for name in ("mlp", "unet")},
         "process/vp.py": "from sgm_core.process import base\n\nRATE = 1\n",
     }

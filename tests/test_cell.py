@@ -76,7 +76,8 @@ def test_the_grid_is_processes_by_nets_by_seeds_in_order() -> None:
         for net in ("small", "mlp")
         for seed in (0, 1)
     ]
-    assert cells[4].process == {"kind": "vp", "beta_min": 0.1, "beta_max": 10.0}
+    vp = {"kind": "vp", "beta_min": 0.1, "beta_max": 10.0, "schedule": "linear", "s": 0.008}
+    assert cells[4].process == vp
     assert cells[0].net["width"] == 8
     assert cells[0].net["depth"] == 3
     assert "checkpoint_every" not in cells[0].training

@@ -10,6 +10,7 @@ import pytest
 from flows_checkout import PARAMS, ROOT
 
 from flows import adding, cli
+from flows.project import mlflow_failed
 
 
 @pytest.fixture
@@ -41,6 +42,11 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["sample", "vq-mlp-s0", "--out", "x.npy"], 2, "did you mean 'vp-mlp-s0'?"),
         (["sample", "vp-mlp-s0", "--out", "x.npy", "-n", "0"], 2, "--n"),
         (["sample", "vp-mlp-s0"], 2, "--out"),
+        (["sample", "--out", "x.npy"], 2, "no model was named"),
+        (["sample", "a", "--from", "b", "--out", "x.npy"], 2, "'a' and --from 'b'; leave one out"),
+        (["sample", "--from", "vp-mlp-s0", "--out", "x.npy"], 2, "is not finished"),
+        (["under", "vp-mlp-s0"], 2, "is not finished"),
+        (["under", "--seeds", "0", "vp-mlp-s0"], 2, "--seeds"),
         (["frobnicate"], 2, "frobnicate"),
         (["data", "add", "mine", "missing.csv", "--no-dvc"], 2, "missing.csv does not exist"),
         (["data", "add", "mine", "missing.csv"], 2, "dvc init"),
@@ -80,6 +86,35 @@ def test_wrong_params_name_the_field(
     (project / "params.yaml").write_text(PARAMS.replace("STEPS", "-5"))
     assert call(monkeypatch, "check") == 2
     assert "experiments.rolls.training.steps: -5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sampling", "words"),
+    [
+        ("{sampler: ddim, options: {eta: 2}}", ["sampling.options", "eta: 2", "from 0 to 1"]),
+        ("{sampler: ddim, options: {eta: yes}}", ["eta: True", "a number from 0 to 1"]),
+        ("{sampler: ddim, options: {churn: 2}}", ["'ddim' has no option 'churn'", "eta"]),
+        ("{options: 3}", ["sampling.options: 3", "dictionary"]),
+        ("{sampler: dim, options: {eta: 2}}", ["sampling.sampler", "'ddim'"]),
+        ("{}\n    evaluation: {under: [cdl]}", ["evaluation.under", "'cdl'", "'cld'"]),
+        ("{}\n    evaluation: {under: [cld, cld]}", ["evaluation.under", "named twice"]),
+    ],
+)
+def test_wrong_sampling_options_name_the_field(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    sampling: str,
+    words: list[str],
+) -> None:
+    params = PARAMS.replace("STEPS", "10").replace("{steps: 6}", sampling)
+    if "evaluation" in sampling:
+        lines = params.splitlines(keepends=True)
+        params = "".join(line for line in lines if "evaluation: {samples" not in line)
+    (project / "params.yaml").write_text(params)
+    assert call(monkeypatch, "check") == 2
+    error = capsys.readouterr().err
+    assert all(word in error for word in words), error
 
 
 def test_outside_of_a_project(
@@ -162,3 +197,13 @@ def test_light_commands_import_nothing_heavy(project: Path) -> None:
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_mlflow_being_away_is_worded_once() -> None:
+    away = ConnectionError("HTTPConnectionPool(host='there'): Max retries exceeded with url: /api")
+    text = mlflow_failed("http://there", away)
+    assert text.startswith(
+        "MLflow at http://there failed: it cannot be reached (HTTPConnectionPool"
+    )
+    assert text.endswith("; start it or correct MLFLOW_TRACKING_URI")
+    assert mlflow_failed("u", ValueError("no\nschema")) == "MLflow at u failed: no schema"

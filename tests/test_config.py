@@ -37,7 +37,12 @@ def test_a_label_may_differ_from_its_kind() -> None:
     values["experiments"]["digits"]["processes"]["vp_short"] = {"kind": "vp", "beta_max": 10}
     process = parse_config(values).experiments["digits"].processes["vp_short"]
     assert process.kind == "vp"
-    assert process.model_dump() == {"beta_min": 0.1, "beta_max": 10.0}
+    assert process.model_dump() == {
+        "beta_min": 0.1,
+        "beta_max": 10.0,
+        "schedule": "linear",
+        "s": 0.008,
+    }
 
 
 MISTAKES: list[tuple[str, Any, list[str]]] = [
@@ -54,6 +59,17 @@ MISTAKES: list[tuple[str, Any, list[str]]] = [
     ("experiments.digits.training.lr", float("nan"), ["training.lr", "finite"]),
     ("experiments.digits.sampling.sampler", "ddimm", ["sampler", "'ddim'"]),
     ("experiments.digits.dataset", "digitz", ["'digitz'", "'digits'"]),
+    (
+        "experiments.digits",
+        {
+            "dataset": "digits",
+            "processes": {"vp": {}},
+            "nets": {"unet": {}},
+            "evaluation": {"likelihood_items": 0},
+            "selection": {"metric": "bits_per_dim"},
+        },
+        ["likelihood_items: 0", "'bits_per_dim'", "at least 1"],
+    ),
     ("experiments.digits.seeds", [1, 1], ["seeds", "twice"]),
     ("experiments.digits.seeds", [-1], ["seeds", "[-1]"]),
     ("experiments.digits.trainnig", {}, ["'trainnig'", "'training'"]),

@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from sgm_core.config.process import PROCESSES as REGISTRY
 from sgm_core.denoise import Denoiser, Preconditioning, mix, outer_state, per_item, score, whitening
 from sgm_core.nets import make_net
 from sgm_core.objective import Objective, training_times
 from sgm_core.oracle import MixtureDenoiser, gaussian_denoiser
 from sgm_core.process import make_process
+from sgm_core.process.base import as_time
 
-PROCESSES = ["vp", "subvp", "ve", "cld"]
+PROCESSES = list(REGISTRY)
 
 
 def mixture(process: Any) -> MixtureDenoiser:
@@ -80,7 +82,7 @@ def test_whitening_whitens_and_its_first_row_is_the_statistic(name: str) -> None
     torch.testing.assert_close(white[:, 0], expected, rtol=1e-7, atol=1e-9)
 
 
-class ExactNet(torch.nn.Module):
+class Answer(torch.nn.Module):
     """Returns the output that makes a denoiser exact, from the sample's own target."""
 
     def __init__(self) -> None:
@@ -92,12 +94,12 @@ class ExactNet(torch.nn.Module):
         return self.answer
 
 
-@pytest.mark.parametrize("parametrisation", ["edm", "native"])
+@pytest.mark.parametrize("parametrisation", ["edm", "native", "mixed"])
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_network_that_returns_the_target_recovers_the_data(
     name: str, parametrisation: str
 ) -> None:
-    """Objective and denoiser use one frame: F = target gives D = x_0 (native: for k = 1 and HSM)."""
+    """Objective and denoiser use one frame: F = target gives D = x_0 (for k = 1 and HSM)."""
     process = make_process(name)
     frame = Preconditioning(process, 1.0, parametrisation)
     generator = torch.Generator().manual_seed(0)
@@ -105,12 +107,14 @@ def test_a_network_that_returns_the_target_recovers_the_data(
     xi = torch.randn(4, process.k, 3, generator=generator, dtype=torch.float64)
     t = 0.37
     u = outer_state(process.mean(t), x0) + mix(process.noise_factor(t)[None], xi)
-    net = ExactNet()
+    net = Answer()
     c = frame.coefficients(t)
-    if parametrisation == "edm":
-        net.answer = (x0 - mix(c.c_skip[:, None], u)[:, 0]) / per_item(c.c_out, x0)
-    else:
+    if parametrisation == "native":
         net.answer = xi[:, -1]
+    elif parametrisation == "mixed":
+        net.answer = xi[:, -1] - mix(frame.linear(as_time([t]))[:, None], u)[:, 0]
+    else:
+        net.answer = (x0 - mix(c.c_skip[:, None], u)[:, 0]) / per_item(c.c_out, x0)
     torch.testing.assert_close(Denoiser(net, frame)(u, t), x0, rtol=1e-9, atol=1e-9)
 
 

@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from sgm_core.errors import SgmError, UsageError
-from sgm_core.evaluate import images, points, rolls
+from sgm_core.evaluate import images, likelihood, points, rolls
 from sgm_core.evaluate.classes import Judge
 from sgm_core.evaluate.draw import shares_of_classes
 from sgm_core.evaluate.features import (
@@ -292,7 +292,8 @@ def test_pictures_are_judged_as_they_would_be_saved():
 
 def test_every_metric_is_named_and_measured():
     measured = points.MEASURES | rolls.MEASURES | images.MEASURES
-    assert set(measured) == set(METRICS)
+    assert set(measured) | set(likelihood.MEASURES) == set(METRICS)
+    assert {n for n, m in METRICS.items() if m.of == "model"} == set(likelihood.MEASURES)
 
 
 def test_main_metric_by_kind_and_by_name():

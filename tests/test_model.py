@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sgm_core import ScoreModel
+from sgm_core.config.process import PROCESSES
 from sgm_core.errors import SgmError, UsageError
+from sgm_core.process import make_process
 
 NET = {"kind": "unet", "channels": 8, "attention": [1], "heads": 2}
 
@@ -143,6 +146,111 @@ def test_the_score_of_an_untrained_model_is_that_of_gaussian_data() -> None:
     np.testing.assert_allclose(model.score(x, 0.3), expected, rtol=1e-9)
 
 
+def gaussian(process: str = "vp", **fields: Any) -> ScoreModel:
+    """With zero output the model is the exact denoiser of N(center, scale^2 sigma_d^2)."""
+    return ScoreModel(shape=(2,), process=process, scale=[2.0, 0.5], center=[1.0, -3.0], **fields)
+
+
+@pytest.mark.parametrize("process", sorted(PROCESSES))
+def test_one_checkpoint_samples_under_every_process(process: str) -> None:
+    model = gaussian("cld")
+    seen: list[float] = []
+
+    def watch(step: int, steps: int, t: float, sigma: float, x: Any, x0: Any) -> None:
+        seen.append(sigma)
+        assert sigma == pytest.approx(float(model.denoiser(process).process.sigma_eff(t)))
+        if step == steps:  # the statistic of this process has come down to the data
+            np.testing.assert_allclose(x, x0, atol=1.0)
+
+    drawn = model.sample(1000, steps=60, process=process, callback=watch)
+    np.testing.assert_allclose(drawn.x.mean(0), [1, -3], atol=0.2)
+    np.testing.assert_allclose(drawn.x.std(0), [2.0, 0.5], rtol=0.1)
+    assert len(seen) == 60
+    assert seen == sorted(seen, reverse=True)
+    assert model.denoiser(process).process.kind == process
+
+
+def test_the_process_trained_under_is_the_default() -> None:
+    model = gaussian("cld")
+    expected = model.generate(3, steps=4)
+    np.testing.assert_array_equal(model.generate(3, steps=4, process="cld"), expected)
+    slow = {"kind": "cld", "beta": 2.0}
+    assert not np.allclose(model.generate(3, steps=4, process=slow), expected)
+    made = make_process("cld", beta=2.0)
+    np.testing.assert_array_equal(
+        model.generate(3, steps=4, process=made), model.generate(3, steps=4, process=slow)
+    )
+
+
+def test_options_are_the_samplers_own(tmp_path: Path) -> None:
+    model = gaussian(sampling={"sampler": "ddim", "steps": 5, "options": {"eta": 1.0}})
+    noisy = model.generate(3)
+    still = model.generate(3, options={"eta": 0.0})
+    assert not np.allclose(noisy, still)
+    np.testing.assert_array_equal(model.generate(3, sampler="ddim"), noisy)
+    # Another sampler does not inherit an option that it may not have.
+    other = model.generate(3, sampler="ancestral")
+    np.testing.assert_array_equal(other, gaussian().generate(3, sampler="ancestral", steps=5))
+    model.save(tmp_path)
+    loaded = ScoreModel.load(tmp_path)
+    np.testing.assert_array_equal(loaded.generate(3), noisy)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["sampling"]["options"]  # as it was written before there were options
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    np.testing.assert_array_equal(ScoreModel.load(tmp_path).generate(3), still)
+
+
+def test_a_given_start_and_a_wrapped_denoiser() -> None:
+    model = gaussian("cld")
+    process = model.denoiser("ve").process
+    level, data = 3.0, np.array([[1.0, -3.0], [5.0, -2.0]])
+    start = model.to_model(data)[:, None] * float(process.mean(process.time_of(level)))
+    rest = {"process": "ve", "sampler": "ddim", "steps": 40, "sigma_max": level, "sigma_min": 1e-2}
+    drawn = model.generate(2, start=start, batch=1, **rest)
+    # The flow of Gaussian data shrinks a state by the ratio of the standard deviations.
+    shrunk = (data - [1, -3]) * np.sqrt((1 + 1e-4) / (1 + level**2)) + [1, -3]
+    np.testing.assert_allclose(drawn, shrunk, atol=0.1)
+
+    def pinned(denoiser: Any) -> Any:
+        def call(u: Any, t: Any, **cond: Any) -> Any:
+            return 0 * denoiser(u, t, **cond) + 1.0
+
+        call.process = denoiser.process  # type: ignore[attr-defined]
+        return call
+
+    result = model.sample(3, wrap=pinned, steps=4)
+    np.testing.assert_allclose(result.x, np.tile([3.0, -2.5], (3, 1)))
+    assert result.nfe == 4
+
+
+@pytest.mark.parametrize("process", [None, "cld", "ve"])
+def test_the_log_density_is_in_the_datas_units(process: str | None) -> None:
+    x = np.array([[1.0, -3.0], [4.0, -2.2], [-3.0, -3.5]])
+    z = (x - [1, -3]) / [2.0, 0.5]
+    expected = -0.5 * (z**2).sum(1) - np.log(2 * np.pi) - np.log(2.0 * 0.5)
+    found = gaussian().log_prob(x, process=process, sigma_min=1e-3)
+    tolerance = 1e-3 if process != "ve" else 1e-3 + 2e-4 * (1 + (z**2).sum(1).max())
+    np.testing.assert_allclose(found.value.numpy(), expected, atol=tolerance)
+
+
+def test_data_range_and_model_space() -> None:
+    images = ScoreModel(shape=(1, 2, 2), data_range=(0, 16))
+    x = np.array([[[[0, 16], [8, 4]]]], dtype=np.uint8)
+    z = images.to_model(x)
+    assert z.flatten().tolist() == [-1, 1, 0, -0.5]
+    np.testing.assert_array_equal(images.to_data(z), x)
+    assert images.to_data(3 * z).max() == 16
+    assert images.to_data(3 * z, clip=False).max() == 32
+    for wrong, words in (
+        (np.zeros((2, 2)), "(2, 2) does not fit; give (X, 1, 2, 2)"),
+        (np.full((1, 1, 2, 2), np.inf), "NaN or infinite"),
+        ([["a"]], "array of numbers"),
+    ):
+        with pytest.raises(UsageError) as error:
+            images.to_model(wrong)
+        assert words in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -159,6 +267,18 @@ def test_the_score_of_an_untrained_model_is_that_of_gaussian_data() -> None:
         ({"seed": 2**64}, ["seed: 18446744073709551616", "2^64"]),
         ({"guidance": -0.5}, ["guidance", "-0.5"]),
         ({"sampler": "heun", "steps": 3}, ["'heun'", "cld", "sscs"]),
+        ({"sampler": "sscs", "process": "ve"}, ["'sscs'", "'ve'", "multistep"]),
+        ({"process": "vpp"}, ["unknown process 'vpp'", "'vp'"]),
+        ({"process": {"sigma_min": 1}}, ["process", "has no kind"]),
+        ({"process": {"kind": "ve", "sigma_min": -1}}, ["sigma_min", "-1"]),
+        ({"process": 3}, ["process: 3", "name"]),
+        ({"options": {"eta": 0.5}}, ["'multistep_sde'", "no option 'eta'"]),
+        ({"options": {"order": 9}}, ["order: 9", "from 1 to 4"]),
+        ({"options": {"order": 1.5}}, ["order: 1.5", "whole"]),
+        ({"options": 0.5}, ["options: 0.5", "dictionary"]),
+        ({"sampler": "ddim", "options": {"eta": float("nan")}}, ["eta", "nan", "0 to 1"]),
+        ({"start": torch.zeros(2, 1, 1, 9, 7)}, ["start", "(2, 2, 1, 9, 7)"]),
+        ({"sigma_max": -1.0}, ["sigma_max: -1"]),
     ],
 )
 def test_wrong_options_get_one_sentence(

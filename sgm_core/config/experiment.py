@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from sgm_core.config.base import Frozen, build, build_kind
+from sgm_core.config.custom import ALL_PROCESSES, custom_params, is_custom, use_folder
 from sgm_core.config.data import DATASETS, DatasetParams
 from sgm_core.config.net import NETS, NetParams
-from sgm_core.config.process import PROCESSES, ProcessParams
+from sgm_core.config.process import ProcessParams
 from sgm_core.config.training import (
     EvaluationConfig,
     SamplingConfig,
@@ -22,7 +23,7 @@ from sgm_core.config.training import (
     TrainingConfig,
 )
 from sgm_core.errors import UsageError, unknown
-from sgm_core.evaluate.names import names_for
+from sgm_core.evaluate.names import METRICS, names_for
 from sgm_core.sample.names import SAMPLERS, sampler_fits
 
 SECTIONS: dict[str, type[Frozen]] = {
@@ -92,6 +93,7 @@ def load_config(path: str | os.PathLike[str] = "params.yaml") -> Config:
         raise UsageError(f"{file.name} is not valid YAML: {detail}") from None
     if not isinstance(values, Mapping):
         raise UsageError(f"{file.name}: write a mapping with datasets, experiments and active")
+    use_folder(file.absolute().parent)
     try:
         return parse_config(values)
     except UsageError as error:
@@ -147,7 +149,7 @@ def _experiment(
     if not isinstance(dataset, str) or dataset not in datasets:
         raise UsageError(f"{where}.dataset: {unknown('dataset', dataset, datasets)}")
     processes = {
-        str(label): build_kind(PROCESSES, str(label), params, [where, "processes", str(label)])
+        str(label): _process(str(label), params, [where, "processes", str(label)])
         for label, params in _mapping(entry, "processes", where).items()
     }
     nets = {
@@ -170,6 +172,17 @@ def _experiment(
     return experiment
 
 
+def _process(label: str, params: object, where: list[str]) -> ProcessParams:
+    """Validate a process: a built-in one, or "module:Class" of the project's own."""
+    kind = params.get("kind") if isinstance(params, Mapping) else None
+    if is_custom(kind):
+        try:
+            custom_params(str(kind))
+        except UsageError as error:
+            raise UsageError(f"{'.'.join(where)}.kind: {error}") from None
+    return build_kind(ALL_PROCESSES, label, params, where)
+
+
 def _check_data(where: str, experiment: ExperimentConfig, data: DatasetParams) -> None:
     """Refuse networks and metrics that are for another kind of data, where the kind is known."""
     if data.data_rank is None:
@@ -181,13 +194,18 @@ def _check_data(where: str, experiment: ExperimentConfig, data: DatasetParams) -
                 f"{where}.nets.{label}: {net.kind!r} does not fit dataset {experiment.dataset!r}; "
                 f"choose kind: {' or '.join(fitting)}"
             )
-    metric = experiment.selection.metric
+    metric, measured = experiment.selection.metric, experiment.evaluation.likelihood_items
     kind = "points" if data.data_rank == 1 else "images"
     if metric != "auto" and metric not in names_for(kind, data.kind, labelled=True):
         names = ", ".join(names_for(kind, data.kind, labelled=True))
         raise UsageError(
             f"{where}.selection.metric: {metric!r} cannot be measured on dataset "
             f"{experiment.dataset!r}; choose one of: auto, {names}"
+        )
+    if metric in METRICS and METRICS[metric].of == "model" and not measured:
+        raise UsageError(
+            f"{where}.evaluation.likelihood_items: 0 leaves {metric!r} out, which selection.metric "
+            "asks for; write at least 1"
         )
 
 

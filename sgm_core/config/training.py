@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from sgm_core.config.base import Frozen
-from sgm_core.errors import did_you_mean
+from sgm_core.config.process import PROCESSES
+from sgm_core.errors import UsageError, did_you_mean
 from sgm_core.evaluate.names import METRICS
-from sgm_core.sample.names import DEFAULT_SAMPLER, SAMPLERS
+from sgm_core.sample.names import DEFAULT_SAMPLER, SAMPLERS, check_options
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -27,8 +29,20 @@ class TrainingConfig(Frozen):
     schedule: Literal["cosine", "constant"] = "cosine"
     grad_clip: float = Field(1.0, gt=0, description="largest global gradient norm")
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the weights' moving average")
-    parametrisation: Literal["edm", "native"] = Field(
-        "edm", description="edm: preconditioned denoiser; native: the SDE's own noise prediction"
+    parametrisation: Literal["edm", "native", "mixed"] = Field(
+        "edm",
+        description="edm: preconditioned denoiser; native: the SDE's own noise prediction; "
+        "mixed: that noise less its best linear estimate (CLD's mixed score)",
+    )
+    weighting: Literal["auto", "edm", "epsilon", "min_snr", "likelihood"] = Field(
+        "auto",
+        description="weight of |D - x_0|^2 over noise levels; auto: 1 on the network's own target "
+        "(edm: EDM's weight, native: the papers'); edm: 1/sigma^2 + 1/sigma_data^2; epsilon: SNR; "
+        "min_snr: min(SNR, min_snr_gamma); likelihood: SNR / p(ln sigma), maximum likelihood under "
+        "any law of training times (least noisy with time_sampling: loguniform)",
+    )
+    min_snr_gamma: float = Field(
+        5.0, gt=0, description="min_snr: the SNR above which weights stop growing"
     )
     time_sampling: Literal["lognormal", "loguniform", "uniform"] = Field(
         "lognormal", description="law of training times: through ln sigma_eff, or uniform in t"
@@ -65,6 +79,21 @@ class SamplingConfig(Frozen):
             raise ValueError(f"unknown sampler{did_you_mean(value, SAMPLERS)}")
         return value
 
+    options: dict[str, int | float] = Field(
+        {}, description="the sampler's own options, see the table below, e.g. {eta: 0.5}"
+    )
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _known_options(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, Mapping) and "sampler" in info.data:
+            value = {str(name): _number(entry) for name, entry in value.items()}
+            try:
+                check_options(info.data["sampler"], value)
+            except UsageError as error:
+                raise ValueError(str(error).replace(" is not valid:", ":")) from None
+        return value
+
     grid: Literal["log", "rho", "quadratic", "uniform"] = Field(
         "log", description="spacing of the noise levels"
     )
@@ -75,6 +104,14 @@ class SamplingConfig(Frozen):
         description="smallest sigma_eff of the grid, in units of the model space",
     )
     guidance: float = Field(1.0, ge=0, description="classifier-free guidance (1: none)")
+
+
+def _number(value: object) -> object:
+    """YAML reads 1e-3 (without a point) as text; everywhere else in the file it is a number."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 class EvaluationConfig(Frozen):
@@ -93,6 +130,27 @@ class EvaluationConfig(Frozen):
         "5000, 10000, 50000, and a number of these compares like with like",
     )
     batch: int = Field(1000, ge=1, description="samples drawn at once")
+    likelihood_items: int = Field(
+        64,
+        ge=0,
+        description="first items of the validation and the test split whose likelihood is measured "
+        "(nll, bits_per_dim; labels are left out); 0: none",
+    )
+    under: tuple[str, ...] = Field(
+        (),
+        description="processes that each checkpoint is also sampled under, curve_samples from each "
+        "of three blocks of seeds; any of them will do for any checkpoint",
+    )
+
+    @field_validator("under")
+    @classmethod
+    def _known_processes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in PROCESSES:
+                raise ValueError(f"unknown process {name!r}{did_you_mean(name, PROCESSES)}")
+        if len(set(value)) < len(value):
+            raise ValueError("a process is named twice; name each once")
+        return value
 
 
 class SelectionConfig(Frozen):

@@ -1,7 +1,8 @@
 """The metrics by name: for which data, which direction is better, and one line of meaning.
 
-A new metric is one function in `points`, `rolls` or `images` (registered there in `MEASURES`) and
-one line here. Nothing heavy is imported, so that a leaderboard is sorted in milliseconds.
+A new metric is one function in `points`, `rolls`, `images` or, of the model itself and not of its
+samples, `likelihood` (registered there in `MEASURES`) and one line here. Nothing heavy is imported,
+so that a leaderboard is sorted in milliseconds.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ Better = Literal["lower", "higher"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One line of the table: `needs` is "" or what the data must have ("swiss_roll", "labels")."""
+    """One line of the table.
+
+    `needs` is "" or what the data must have ("swiss_roll", "labels"); `of` what is measured: a
+    cloud of samples, or the model, on held-out items.
+    """
 
     kind: Kind
     better: Better
     text: str
     needs: str = ""
+    of: Literal["samples", "model"] = "samples"
 
 
 METRICS: dict[str, Metric] = {
@@ -33,6 +39,7 @@ METRICS: dict[str, Metric] = {
     "off": Metric("points", "lower", "RMS distance to the noise-free rolls", "swiss_roll"),
     "local": Metric("points", "lower", "sliced W2 with the five rolls overlaid", "swiss_roll"),
     "mode_balance": Metric("points", "lower", "largest |share of a roll - 0.2|", "swiss_roll"),
+    "nll": Metric("points", "lower", "negative log-likelihood, nats per point", of="model"),
     "fd": Metric("images", "lower", "Frechet distance of the dataset's own features"),
     "kid": Metric("images", "lower", "kernel distance of the same features (unbiased)"),
     "precision": Metric("images", "higher", "share of samples inside the real manifold"),
@@ -42,6 +49,7 @@ METRICS: dict[str, Metric] = {
     "memorised": Metric("images", "lower", "share of samples that copy a training image"),
     "agreement": Metric("images", "higher", "share of samples of the class asked for", "labels"),
     "class_balance": Metric("images", "lower", "largest |share of a class - real|", "labels"),
+    "bits_per_dim": Metric("images", "lower", "bits per pixel and channel", of="model"),
 }
 
 MAIN: dict[str, str] = {"points": "sliced_w2", "images": "fd"}

@@ -1,4 +1,5 @@
-"""Which samples of a model are drawn: those of the metrics, and few at each number of steps."""
+"""Which samples of a model are drawn: for the metrics, and fewer at each number of steps and under
+each other process."""
 
 from __future__ import annotations
 
@@ -15,10 +16,12 @@ from sgm_core.evaluate.reference import Reference
 from sgm_core.sample.names import DEFAULT_SAMPLER
 
 Array = NDArray[Any]
+# Disjoint blocks of seeds that samples under another process are drawn from.
+BLOCKS = 3
 
 
 class Drawer:
-    """Draws the samples of the metrics and of the quality-against-NFE curve.
+    """Draws the samples of the metrics, of the quality-against-NFE curve and under other processes.
 
     Args:
         model: a `ScoreModel`, and `config`: its config.json.
@@ -40,17 +43,20 @@ class Drawer:
         self.model, self.data, self.held, self.emit = model, data, held, emit
         self.n, self.seed = int(evaluation["samples"]), int(evaluation["seed"])
         self.batch = int(evaluation["batch"])
-        keys = ("sampler", "grid", "sigma_min", "guidance", "steps")
+        keys = ("sampler", "options", "grid", "sigma_min", "guidance", "steps")
         self.settings = {key: sampling[key] for key in keys if key in sampling}
         self.settings.setdefault("sampler", DEFAULT_SAMPLER)
         self.sampler = str(self.settings["sampler"])
         self.points = [int(s) for s in evaluation.get("nfe_curve", ())]
         self.curve_n = min(int(evaluation.get("curve_samples", self.n)), self.n)
+        self.trained_under = str(config.get("process", {}).get("kind", ""))
         self.labels = self._labels(config)
         total = chunk_count(self.n, self.batch) * self.settings["steps"]
         for steps in self.points:
             if steps != self.settings["steps"]:
                 total += chunk_count(self.curve_n, self.batch) * steps
+        blocks = BLOCKS * len(evaluation.get("under", ()))
+        total += blocks * chunk_count(self.curve_n, self.batch) * self.settings["steps"]
         self.progress = Progress(emit, total)
 
     def _labels(self, config: dict[str, Any]) -> Array | None:
@@ -85,7 +91,16 @@ class Drawer:
                 seen.add(part.nfe)
                 yield part
 
-    def _draw(self, n: int, settings: dict[str, Any]) -> Drawn:
+    def under(self, process: str, seed: int, n: int) -> Drawn:
+        """Draw n samples from `seed` on under another process, as `ScoreModel.denoiser` takes it.
+
+        Raises:
+            UsageError: the sampler is not for this process.
+        """
+        other = {} if process == self.trained_under else {"process": process}
+        return self._draw(n, self.settings | other, seed)
+
+    def _draw(self, n: int, settings: dict[str, Any], seed: int | None = None) -> Drawn:
         span = None
         if self.data.kind == "images":
             low, high = self.data.meta["range"]
@@ -93,7 +108,7 @@ class Drawer:
         return draw(
             self.model,
             n,
-            seed=self.seed,
+            seed=self.seed if seed is None else seed,
             batch=self.batch,
             settings=settings,
             labels=None if self.labels is None else self.labels[:n],

@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from sgm_core.data.dataset import Dataset, load_dataset
 from sgm_core.device import device_class
-from sgm_core.errors import SgmError
+from sgm_core.errors import SgmError, UsageError
 from sgm_core.evaluate.compare import Yardstick
 from sgm_core.evaluate.draw import Drawn, kept
-from sgm_core.evaluate.names import main_metric, names_for
+from sgm_core.evaluate.likelihood import likelihood_rows
+from sgm_core.evaluate.names import METRICS, main_metric, names_for
 from sgm_core.evaluate.plan import Drawer
 from sgm_core.evaluate.reference import open_reference
 from sgm_core.evaluate.uncertainty import Bootstrap
+from sgm_core.evaluate.under import measured_under, metrics_under
 from sgm_core.store.files import os_errors, write_json
 
 Array = NDArray[Any]
@@ -59,7 +61,7 @@ def evaluate(
 
     Raises:
         SgmError: the reference is of other data, or the model of another shape.
-        UsageError: the main metric does not exist for this data.
+        UsageError: the main metric does not exist for this data, or is not asked to be measured.
     """
     # Only an evaluation needs the network's code; the tables beside it are imported without.
     from sgm_core.model import ScoreModel
@@ -69,6 +71,10 @@ def evaluate(
     source = str(data.meta.get("source", ""))
     main = main_metric(data.kind, evaluation.get("metric", "auto"), source, bool(data.labels))
     names = names_for(data.kind, source, bool(data.labels))
+    drawn_names = [name for name in names if METRICS[name].of == "samples"]
+    items = int(evaluation.get("likelihood_items", 0))
+    if main not in drawn_names and items == 0:
+        raise UsageError(f"evaluation.likelihood_items: 0 is not valid: {main} needs at least 1")
     device = device_class(str(evaluation.get("device", "auto")))
     model = ScoreModel.load(model_dir, device=device)
     config = _model_config(model_dir, data)
@@ -79,6 +85,7 @@ def evaluate(
     drawn = drawer.main()
     facts = {
         "sampler": drawer.sampler,
+        "options": dict(sampling.get("options") or {}),
         "grid": sampling.get("grid"),
         "steps": sampling["steps"],
         "nfe": drawn.nfe,
@@ -86,15 +93,22 @@ def evaluate(
     }
     seeds = [drawer.seed, drawer.seed + len(drawn) - 1]
     boot = Bootstrap(int(evaluation["bootstrap"]), drawer.seed)
-    rows = yardstick.rows(drawn, names, boot, facts | {"seeds": seeds})
-    wanted = [name for name in names if name in CURVE_METRICS or name == main]
+    rows = yardstick.rows(drawn, drawn_names, boot, facts | {"seeds": seeds})
+    wanted = [name for name in drawn_names if name in CURVE_METRICS or name == main]
     curve = _curve(drawer, drawn, yardstick, wanted)
+    if items:
+        emit({"event": "message", "text": f"likelihood of {items} items of each split"})
+        rows += likelihood_rows(model, data, items, drawer.settings, drawer.batch, boot, device)
+    others = [str(process) for process in evaluation.get("under", ())]
+    shown = metrics_under(drawn_names, main)
+    under = list(measured_under(drawer, yardstick, shown, others, drawer.curve_n))
     result = {
         **facts,
         **_facts(drawn),
         "format": FORMAT,
         "rows": rows,
         "curve": curve,
+        **({"under": under} if under else {}),
         "main_metric": main,
         "sigma_min": sampling.get("sigma_min"),
         "guidance": sampling.get("guidance"),

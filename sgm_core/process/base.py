@@ -1,7 +1,8 @@
 r"""A forward process is its perturbation kernel.
 
 The state u in R^{k x d} carries k channels per data coordinate, the data in channel 0
-(k = 1: VP, sub-VP, VE; k = 2: position and velocity of Langevin dynamics):
+(k = 1: VP, sub-VP, VE, EDM, rectified flow; k = 2: position and velocity of Langevin dynamics;
+k = 3: its third-order form):
 
     p(u_t | x_0) = N( m_t x_0^T , Sigma_t (x) I_d ),   m_t in R^k,  Sigma_t in R^{k x k}
 
@@ -17,12 +18,12 @@ differences of nearly equal numbers are written as sums of positive terms.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from sgm_core.errors import UsageError
@@ -37,15 +38,20 @@ def as_time(t: float | Tensor | np.ndarray) -> Tensor:
 
 
 class Process(ABC):
-    """A linear diffusion on t in [0, 1]; subclasses give the kernel in closed form.
+    """A linear diffusion on t in [0, t_max]; subclasses give the kernel in closed form.
 
     Attributes:
         kind: the name in params.yaml.
         k: channels per data coordinate (position first).
+        t_min: smallest time of sampling grids and training times.
+        t_max: where sampling starts. 1 unless the paper's time runs further (EDM), or the mean
+            vanishes at 1 (rectified flow, cosine VP), where sigma_eff and F are infinite.
     """
 
     kind: str
     k: int
+    t_min: float = T_MIN
+    t_max: float = 1.0
 
     @abstractmethod
     def mean(self, t: float | Tensor) -> Tensor:
@@ -79,9 +85,21 @@ class Process(ABC):
         """
         return self
 
+    @property
+    def initial_covariance(self) -> Tensor:
+        """Return Sigma_0 (k, k): the auxiliary channels' initial variance, where it is integrated out."""
+        return self.covariance(0.0)
+
     def cholesky(self, t: float | Tensor) -> Tensor:
         """Return the lower Cholesky factor L of Sigma_t, (..., k, k)."""
         return torch.linalg.cholesky(self.covariance(t))
+
+    def precision(self, t: float | Tensor) -> Tensor:
+        """Return Sigma_t^-1 = L^-T L^-1, (..., k, k)."""
+        factor = self.cholesky(t)
+        eye = torch.eye(self.k, dtype=torch.float64).expand_as(factor)
+        inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
+        return inverse.mT @ inverse
 
     def noise_factor(self, t: float | Tensor) -> Tensor:
         """Return B with u_t = m x_0 + B xi, xi ~ N(0, I) in law, (..., k, r); column k - 1 is the
@@ -106,7 +124,7 @@ class Process(ABC):
         return torch.cholesky_solve(self.mean(t)[..., None], factor)[..., 0]
 
     def prior(self, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
-        """Draw u_1 ~ N(0, Sigma_1), the state that sampling starts from.
+        """Draw u ~ N(0, Sigma_{t_max}), the state that sampling starts from.
 
         Args:
             shape: (n, *data shape); returns (n, k, *data shape), float64.
@@ -114,74 +132,64 @@ class Process(ABC):
         """
         n, *rest = shape
         noise = torch.randn((n, self.k, *rest), dtype=torch.float64, generator=generator)
-        return torch.einsum("kl,nl...->nk...", self.cholesky(1.0), noise)
+        return torch.einsum("kl,nl...->nk...", self.cholesky(self.t_max), noise)
 
     # -- noise level <-> time ------------------------------------------------------------------
 
     @cached_property
     def _level_table(self) -> tuple[np.ndarray, np.ndarray]:
         """ln sigma_eff on a fine grid of ln t, for bracketing the root in `time_of`."""
-        t = torch.logspace(np.log10(T_MIN), 0, 4096, dtype=torch.float64)
-        t[-1] = 1.0
+        low, high = math.log10(self.t_min), math.log10(self.t_max)
+        t = torch.logspace(low, high, 4096, dtype=torch.float64)
+        t[0], t[-1] = self.t_min, self.t_max
         return t.numpy(), self.marginal.sigma_eff(t).log().numpy()
 
     def time_of(self, sigma: float | Tensor) -> Tensor:
-        """Return the t at which sigma_eff(t) = sigma, by bisection; clipped to [1e-7, 1]."""
+        """Return the t at which sigma_eff(t) = sigma; clipped to [t_min, t_max].
+
+        Bracketed by a table, then the Illinois method in (ln t, ln sigma_eff), which is nearly a
+        straight line there.
+        """
         times, levels = self._level_table
-        target = np.log(np.atleast_1d(as_time(sigma).numpy()))
-        index = np.clip(np.searchsorted(levels, target), 1, len(times) - 1)
-        low, high = torch.from_numpy(times[index - 1]), torch.from_numpy(times[index])
-        goal = torch.from_numpy(target)
-        for _ in range(48):  # a bracket of relative width 4e-3 shrinks below float64 resolution
-            middle = (low + high) / 2
-            above = self.marginal.sigma_eff(middle).log() > goal
-            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
-        t = (low + high) / 2
-        t[goal <= levels[0]] = times[0]
-        t[goal >= levels[-1]] = 1.0
+        goal = as_time(sigma).flatten().log()
+        index = np.clip(np.searchsorted(levels, goal.numpy()), 1, len(times) - 1)
+        low, high = (torch.from_numpy(times[i]).log() for i in (index - 1, index))
+        below, above = (torch.from_numpy(levels[i]) - goal for i in (index - 1, index))
+        inside = (below < 0) & (above > 0)
+        t = torch.where(below < 0, high, low)
+        for _ in range(60):
+            guess = low - below * (high - low) / (above - below)
+            t = torch.where(inside, guess, t)
+            value = self.marginal.sigma_eff(t.exp()).log() - goal
+            # Levels are sums of a few terms: a change below their rounding is noise.
+            if bool((~inside | (value.abs() < 1e-14 * (1 + goal.abs()))).all()):
+                break
+            left = value < 0
+            # Illinois: the end that stays is halved, so that both ends close in.
+            low, high = torch.where(left, t, low), torch.where(left, high, t)
+            below = torch.where(left, value, 0.5 * below)
+            above = torch.where(left, 0.5 * above, value)
+        t = t.exp()
+        t[goal <= levels[0]] = float(times[0])
+        t[goal >= levels[-1]] = float(times[-1])
         return t.reshape(as_time(sigma).shape)
 
     def sigma_range(self) -> tuple[float, float]:
-        """Return the noise levels at t = 1e-7 and t = 1."""
+        """Return the noise levels at t_min and t_max."""
         _, levels = self._level_table
         return float(np.exp(levels[0])), float(np.exp(levels[-1]))
 
-    # -- the probability-flow map with the denoiser held fixed ----------------------------------
-
-    def flow_factors(self, times: Tensor) -> Tensor:
-        """Return R_t at decreasing `times`, (len, k, k), with R_{times[0]} = chol Sigma.
-
-        R solves R' = (F + 1/2 G G^T Sigma^-1) R (gDDIM, arXiv 2206.05564). Along the
-        probability-flow ODE with x_0 held at D, u_t = m_t D + R_t R_s^-1 (u_s - m_s D), exactly.
-        For k = 1, R = sqrt(Sigma). Otherwise it is integrated downwards in ln t from its largest
-        time (a start at t = 0 would be singular).
-        """
-        process, k = self.marginal, self.k
-        if k == 1:
-            return process.covariance(times).sqrt()
-
-        def slope(log_t: float, flat: np.ndarray) -> np.ndarray:
-            t = float(np.exp(log_t))
-            gain = torch.linalg.solve(process.covariance(t), process.diffusion(t), left=False)
-            matrix = process.drift(t) + 0.5 * gain
-            return np.asarray(t * (matrix.numpy() @ flat.reshape(k, k))).ravel()
-
-        grid = times.log().numpy()
-        start = process.cholesky(times[0]).numpy().ravel()
-        solution = solve_ivp(
-            slope, (grid[0], grid[-1]), start, "DOP853", t_eval=grid, rtol=1e-10, atol=1e-14
-        )
-        return torch.from_numpy(np.ascontiguousarray(solution.y.T)).reshape(-1, k, k)
+    # -- Langevin processes only -------------------------------------------------------------------
 
     def stationary_covariance(self) -> Tensor:
         """Return Sigma_inf (k, k), the covariance that the process tends to."""
-        return self.covariance(1.0)
+        return self.covariance(self.t_max)
 
     def reverse_splitting(self, s: float, t: float) -> tuple[Tensor, Tensor]:
         """Return (Psi, N) of the exactly solvable half of SSCS; only for Langevin processes."""
         raise UsageError(
             f"sampler 'sscs' splits a Langevin process and {self.kind!r} is none; "
-            "use 'multistep', 'ddim', 'heun', 'euler_maruyama' or 'ode'"
+            "use 'multistep_sde', 'multistep', 'ddim', 'heun' or 'ode'"
         )
 
 

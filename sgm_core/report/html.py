@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sgm_core.config.experiment import ExperimentConfig
+from sgm_core.report import under
 from sgm_core.report.leaderboard import Choice
 from sgm_core.report.markdown import RANKED, with_interval
 from sgm_core.report.page import image, image_by_scheme, page
@@ -45,6 +46,7 @@ def report_page(
         _table(frame, choice),
         _samples(results, frame, choice),
         _best_pictures(best),
+        under.html_section(results, choice.cell),
         "<h2>The grid in charts</h2>",
         *(
             '<figure class="card chart">'
@@ -189,6 +191,7 @@ def _facts(experiment: ExperimentConfig, results: Sequence[Result]) -> str:
         facts += [("noise levels", f"{document.get('grid', '')} grid")]
     facts += [
         ("training", _fields(experiment.training.model_dump())),
+        ("sampling", _fields(experiment.sampling.model_dump())),
         ("evaluation", _fields(experiment.evaluation.model_dump())),
         ("selection", _fields(experiment.selection.model_dump())),
     ]

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from sgm_core.config.experiment import ExperimentConfig
 from sgm_core.errors import SgmError
-from sgm_core.report import curves, heatmap, html, markdown
+from sgm_core.report import curves, heatmap, html, markdown, under
 from sgm_core.report.canvas import DARK, LIGHT, Ground, png
 from sgm_core.report.folder import swapped
 from sgm_core.report.leaderboard import Choice, choose, leaderboard
@@ -64,11 +64,17 @@ def write_reports(
     choice = choose(frame, experiment.selection, kind_of(experiment))
     charts = {ground.name: _charts(experiment, results, frame, choice, ground)
               for ground in (LIGHT, DARK)}  # fmt: skip
+    board, section = (
+        markdown.leaderboard(frame, choice),
+        under.markdown_section(results, choice.cell),
+    )
     page = html.report_page(experiment, results, frame, choice, charts)
     with swapped(out) as folder:
         with os_errors(folder):
             frame.to_parquet(folder / "leaderboard.parquet", index=False)
-        write_atomic(folder / "leaderboard.md", markdown.leaderboard(frame, choice).encode())
+        write_atomic(
+            folder / "leaderboard.md", (board + (f"\n{section}" if section else "")).encode()
+        )
         write_json(folder / "metrics.json", flat_metrics(frame, choice))
         for name, data in charts[LIGHT.name].items():
             write_atomic(folder / name, data)

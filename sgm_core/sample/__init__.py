@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sgm_core.errors import UsageError, did_you_mean, unknown
-from sgm_core.sample.names import DEFAULT_SAMPLER, SAMPLERS
+from sgm_core.sample.names import COMMON, DEFAULT_SAMPLER, SAMPLERS, check_options
 
 if TYPE_CHECKING:
     from sgm_core.sample.base import Sampler
@@ -20,20 +18,13 @@ def make_sampler(name: str, **options: Any) -> Sampler:
 
     Args:
         name: see sgm_core.sample.names.
-        options: steps, grid, sigma_min, dtype and the sampler's own.
+        options: steps, grid, sigma_min, sigma_max, dtype and the sampler's own (names.OPTIONS).
 
     Raises:
         UsageError: unknown sampler or option, or a value out of its range.
     """
-    if name not in SAMPLERS:
-        raise unknown("sampler", name, SAMPLERS)
+    check_options(name, {k: v for k, v in options.items() if k not in COMMON})
     module, _, cls = SAMPLERS[name].partition(":")
     kind = getattr(import_module(module), cls)
-    valid = [p for p in inspect.signature(kind.__init__).parameters if p != "self"]
-    for option in options:
-        if option not in valid:
-            raise UsageError(
-                f"sampler {name!r} has no option {option!r}{did_you_mean(option, valid)}"
-            )
     sampler: Sampler = kind(**options)
     return sampler

@@ -35,6 +35,7 @@ class Sampler(ABC):
         steps: number of grid points, the last one being the final denoising.
         grid: see sgm_core.sample.grids.
         sigma_min: smallest noise level of the grid.
+        sigma_max: its largest level; None: the process's, where the state is pure noise.
         dtype: precision of the state.
     """
 
@@ -45,11 +46,13 @@ class Sampler(ABC):
         steps: int = 25,
         grid: str = "log",
         sigma_min: float = 0.002,
+        sigma_max: float | None = None,
         dtype: torch.dtype = torch.float64,
     ) -> None:
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise UsageError(f"steps: {steps!r} is not valid: write a whole number from 1")
-        self.steps, self.grid, self.sigma_min, self.dtype = steps, grid, sigma_min, dtype
+        self.steps, self.grid, self.dtype = steps, grid, dtype
+        self.sigma_min, self.sigma_max = sigma_min, sigma_max
         self.nfe = 0
 
     def prepare(self, process: Process, times: Tensor) -> None:  # noqa: B027 (optional hook)
@@ -67,6 +70,7 @@ class Sampler(ABC):
         shape: Sequence[int],
         seeds: int | Sequence[int] | np.ndarray = 0,
         *,
+        start: Tensor | None = None,
         callback: Callback | None = None,
         device: torch.device | str = "cpu",
         **cond: Tensor | None,
@@ -77,6 +81,8 @@ class Sampler(ABC):
             denoiser: (u, t, **cond) -> x0, with attribute `process`.
             shape: (n, *data shape).
             seeds: sample i uses seeds[i], or seeds + i for a single number.
+            start: state at the grid's first time, (n, k, *data shape); None: drawn from the prior
+                N(0, Sigma_t) there. Either way the samples' streams are the same afterwards.
             callback: called after every step.
             cond: passed on to the denoiser (labels, ...).
 
@@ -91,7 +97,7 @@ class Sampler(ABC):
         self.nfe = 0
         self.noise, self.draws = NoiseStream(first), 0
         self.process = process
-        self.times = make_grid(process, self.steps, self.grid, self.sigma_min)
+        self.times = make_grid(process, self.steps, self.grid, self.sigma_min, self.sigma_max)
         self.prepare(process, self.times)
 
         def denoise(u: Tensor, t: float | Tensor) -> Tensor:
@@ -99,8 +105,8 @@ class Sampler(ABC):
             return denoiser(u, t, **cond)
 
         with torch.no_grad():
-            start = self.draw((process.k, *data_shape)).to(device)
-            u = apply(process.cholesky(1.0), start)
+            noise = self.draw((process.k, *data_shape)).to(device)
+            u = apply(process.cholesky(self.times[0]), noise) if start is None else start.to(noise)
             for i in range(self.steps - 1):
                 u, x0 = self.step(i, u, denoise)
                 if callback and callback(i + 1, float(self.times[i + 1]), u, x0) is False:
@@ -128,9 +134,3 @@ def symmetric_root(matrix: Tensor) -> Tensor:
     """Return the square root of positive semi-definite matrices (..., k, k), singular ones too."""
     values, vectors = torch.linalg.eigh(0.5 * (matrix + matrix.mT))
     return (vectors * values.clamp(min=0).sqrt()[..., None, :]) @ vectors.mT
-
-
-def solve_right(a: Tensor, b: Tensor) -> Tensor:
-    """Return b a^-1 for (..., k, k) matrices."""
-    result: Tensor = torch.linalg.solve(a, b, left=False)
-    return result

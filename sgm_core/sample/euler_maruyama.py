@@ -24,7 +24,7 @@ class EulerMaruyama(Sampler):
         start, h = times[:-1], -times.diff()
         noise = process.diffusion(start)
         precision_mean = process.precision_mean(start)
-        gain = noise @ torch.linalg.inv(process.covariance(start))
+        gain = noise @ process.precision(start)
         eye = torch.eye(process.k, dtype=torch.float64)
         # score = Sigma^-1 (m D - u): the step is linear in u and D.
         self.carry = eye - h[:, None, None] * (process.drift(start) + gain)

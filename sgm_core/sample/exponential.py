@@ -1,121 +1,143 @@
-r"""Exponential integrators for any number of channels: DDIM, ancestral, and their 2M versions.
+r"""Exponential integrators for any number of channels: DDIM, ancestral, and their multistep versions.
 
-With x_0 held at D over a step from s down to t, the reverse dynamics are linear and solved exactly:
+With Phi the map of the reverse dynamics at noise level eta (sgm_core.sample.propagator), one step
+from s down to t is exact for x_0 estimates D that are polynomials in lambda = -ln sigma_eff:
 
-    u_t = m_t D + Phi(t, s) (u_s - m_s D) + Q^1/2 z.
+    u_t = Phi(t, s) u_s + sum_j c_j D_{n-j} + Q^1/2 z,     Q = Sigma_t - Phi Sigma_s Phi^T,
+    c_j = l_j(lambda_t) m_t - l_j(lambda_s) Phi(t, s) m_s
+          - int_{lambda_s}^{lambda_t} Phi(t, r) m_r l_j'(lambda_r) d lambda_r,
 
-Deterministic (probability-flow ODE; DDIM for k = 1, arXiv 2010.02502; gDDIM, arXiv 2206.05564):
-
-    Phi(t, s) = R_t R_s^-1,   R' = (F + 1/2 G G^T Sigma^-1) R,   Q = 0.
-
-Stochastic (reverse SDE; DDPM's ancestral step for k = 1, arXiv 2006.11239):
-
-    Phi(t, s) = Sigma_t Psi(s, t)^T Sigma_s^-1,   Q = Sigma_t - Phi Sigma_s Phi^T.
-
-Order 1 is exact on point data at any number of steps. Order 2 extrapolates D linearly in
-lambda = -ln sigma_eff from the last two evaluations (k = 1: DPM-Solver++ 2M and its SDE version,
-arXiv 2211.01095):
-
-    + c (D_n - D_{n-1}) / (lambda_n - lambda_{n-1}),
-    c = m_t (lambda_t - lambda_s) - int_{lambda_s}^{lambda_t} Phi(t, r) m_r d lambda_r,
-
-the integral by Gauss-Legendre in float64, once per grid. Fresh noise corrects the errors of earlier
-steps, which with a trained network is worth more than the lower error of the ODE.
+l_j the Lagrange polynomials of the last `order` evaluations; the integral by Gauss-Legendre in
+float64, once per grid. Order 1 is c_0 = m_t - Phi m_s: DDIM (arXiv 2010.02502) and gDDIM
+(2206.05564) for eta = 0, DDPM's ancestral step (2006.11239) for eta = 1; exact on point data at any
+number of steps. Order 2 for k = 1 is DPM-Solver++ 2M and its SDE version (2211.01095), higher orders
+are of iPNDM's kind (2204.13902). Fresh noise corrects the errors of earlier steps, which with a
+trained network is worth more than the lower error of the ODE.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.polynomial import Polynomial
 from torch import Tensor
 
 from sgm_core.denoise import outer_state
 from sgm_core.process.base import Process
-from sgm_core.sample.base import Sampler, apply, solve_right, symmetric_root
+from sgm_core.sample.base import Sampler, apply, symmetric_root
+from sgm_core.sample.propagator import propagators
 
 NODES = 10
 
 
 class ExponentialIntegrator(Sampler):
-    """One network evaluation a step; `order` and `stochastic` choose the member of the family."""
+    """One network evaluation a step.
 
-    order = 1
-    stochastic = False
+    Args:
+        order: evaluations of D that a step extrapolates (fewer in the first steps).
+        eta: 0 deterministic, 1 the reverse SDE.
+        options: those of every sampler.
+    """
+
+    def __init__(self, order: int, eta: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.order, self.eta = int(order), float(eta)
 
     def prepare(self, process: Process, times: Tensor) -> None:
-        self.previous: Tensor | None = None
+        self.history: list[Tensor] = []
         start, end = times[:-1], times[1:]
         level = -process.sigma_eff(times).log()
-        self.span = level.diff()
         # Column 0 holds each step's start, the others the quadrature nodes inside the step.
-        nodes, weights = np.polynomial.legendre.leggauss(NODES if self.order == 2 else 1)
-        place, weight = torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
-        inner = process.time_of((-(level[:-1, None] + place * self.span[:, None])).exp())
-        carry = self._propagators(process, torch.cat([start[:, None], inner], dim=1), end)
-        mean = process.mean(times)
+        nodes, weights = np.polynomial.legendre.leggauss(NODES)
+        place = torch.from_numpy((nodes + 1) / 2) if self.order > 1 else torch.zeros(0)
+        inner = process.time_of((-(level[:-1, None] + place * level.diff()[:, None])).exp())
+        all_times = torch.cat([start[:, None], inner], dim=1)
+        carry = propagators(process, all_times, end[:, None], self.eta)
         self.carry = carry[:, 0]
-        self.gain = mean[1:] - (self.carry @ mean[:-1, :, None])[..., 0]
-        carried = (carry[:, 1:] @ process.mean(inner)[..., None])[..., 0]
-        integral = self.span[:, None] * (weight[:, None] * carried).sum(1)
-        self.slope = mean[1:] * self.span[:, None] - integral
-        if self.stochastic:
-            self.kick = symmetric_root(
-                process.covariance(end) - self.carry @ process.covariance(start) @ self.carry.mT
-            )
-
-    def _propagators(self, process: Process, times: Tensor, end: Tensor) -> Tensor:
-        """Return Phi(end_i, times_ij), (steps, columns, k, k)."""
-        k = process.k
-        if self.stochastic:
-            psi = process.transition(end[:, None], times)
-            target = process.covariance(end)[:, None] @ psi.mT
-            return solve_right(process.covariance(times), target)
-        if len(end) == 0:
-            return torch.zeros(0, times.shape[1], k, k, dtype=torch.float64)
-        factors = process.flow_factors(torch.cat([times.flatten(), end[-1:]]))
-        columns = times.shape[1]
-        at_times = factors[:-1].reshape(len(end), columns, k, k)
-        at_end = factors[columns::columns][:, None].expand_as(at_times)
-        return solve_right(at_times, at_end)
+        carried = (carry @ process.mean(all_times)[..., None])[..., 0]
+        mean = process.mean(end)
+        self.gains = [
+            _gains(level[: i + 2], min(self.order, i + 1), mean[i], carried[i], weights / 2)
+            for i in range(len(start))
+        ]
+        if self.eta:
+            spent = self.carry @ process.covariance(start) @ self.carry.mT
+            self.kick = symmetric_root(process.covariance(end) - spent)
 
     def step(
         self, i: int, u: Tensor, denoise: Callable[[Tensor, float | Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
         x0 = denoise(u, float(self.times[i]))
-        u = apply(self.carry[i], u) + outer_state(self.gain[i], x0)
-        if self.order == 2 and self.previous is not None:
-            u = u + outer_state(self.slope[i] / self.span[i - 1], x0 - self.previous)
-        self.previous = x0
-        if self.stochastic:
+        self.history = [x0, *self.history][: self.order]
+        u = apply(self.carry[i], u)
+        for gain, estimate in zip(self.gains[i], self.history, strict=False):
+            u = u + outer_state(gain, estimate)
+        if self.eta:
             u = u + apply(self.kick[i], self.draw(u.shape[1:]).to(u.device))
         return u, x0
 
 
+def _gains(
+    level: Tensor, order: int, mean: Tensor, carried: Tensor, weights: np.ndarray
+) -> list[Tensor]:
+    """Return c_j (k,) for the newest evaluation first.
+
+    Args:
+        level: lambda of all times up to the step's end, ascending.
+        order: evaluations to use.
+        mean: m_t (k,); carried: Phi(t, r) m_r at the step's start and at the nodes (1 + nodes, k).
+        weights: of the nodes on a unit interval.
+    """
+    if order == 1:
+        return [mean - carried[0]]
+    span = float(level[-1] - level[-2])
+    # In units of the step: 0 at its start, 1 at its end, negative for earlier evaluations.
+    points = ((level[:-1].flip(0)[:order] - level[-2]) / span).tolist()
+    nodes = (np.polynomial.legendre.leggauss(NODES)[0] + 1) / 2
+    gains = []
+    for j, point in enumerate(points):
+        others = [other for i, other in enumerate(points) if i != j]
+        lagrange = Polynomial.fromroots(others) / np.prod([point - other for other in others])
+        slope = torch.from_numpy(lagrange.deriv()(nodes) * weights)
+        integral = (slope[:, None] * carried[1:]).sum(0)
+        gains.append(float(lagrange(1.0)) * mean - float(lagrange(0.0)) * carried[0] - integral)
+    return gains
+
+
 class DDIM(ExponentialIntegrator):
-    """DDIM / gDDIM: deterministic, order 1."""
+    """DDIM / gDDIM: order 1, deterministic unless eta is given."""
 
     name = "ddim"
 
+    def __init__(self, eta: float = 0.0, **options: Any) -> None:
+        super().__init__(1, eta, **options)
+
 
 class Multistep(ExponentialIntegrator):
-    """gDDIM 2M (k = 1: DPM-Solver++ 2M): deterministic, order 2."""
+    """gDDIM with D extrapolated (k = 1: DPM-Solver++ 2M)."""
 
     name = "multistep"
-    order = 2
+
+    def __init__(self, order: int = 2, eta: float = 0.0, **options: Any) -> None:
+        super().__init__(order, eta, **options)
 
 
 class Ancestral(ExponentialIntegrator):
     """The posterior step p(u_t | u_s, x_0 = D) (k = 1: DDPM)."""
 
     name = "ancestral"
-    stochastic = True
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(1, 1.0, **options)
 
 
 class MultistepSDE(ExponentialIntegrator):
     """The ancestral step with D extrapolated (k = 1: SDE-DPM-Solver++ 2M)."""
 
     name = "multistep_sde"
-    order = 2
-    stochastic = True
+
+    def __init__(self, order: int = 2, **options: Any) -> None:
+        super().__init__(order, 1.0, **options)

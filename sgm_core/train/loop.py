@@ -93,7 +93,7 @@ def advance(state: TrainState, x0: Tensor, labels: Tensor | None = None) -> Step
     bf16 = s.precision == "bf16" and state.device.type == "cuda"
     with torch.autocast(state.device.type, torch.bfloat16, enabled=bf16):
         output = state.net(batch.inputs, batch.sigma, labels)
-    loss = (output.float() - batch.target).square().mean()
+    loss = batch.loss(output.float())
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(state.weights, s.grad_clip)

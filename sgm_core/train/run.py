@@ -21,7 +21,7 @@ from torch import Tensor
 from sgm_core.bundle import read_bundle, write_bundle
 from sgm_core.data.dataset import load_dataset
 from sgm_core.errors import SgmError
-from sgm_core.objective import Objective, training_times
+from sgm_core.objective import Objective
 from sgm_core.parts import Parts, build_parts
 from sgm_core.store.files import read_json, write_json
 from sgm_core.train.checkpoint import clear_checkpoints, load_checkpoint, save_checkpoint
@@ -52,7 +52,8 @@ def train_cell(spec: Mapping[str, Any], dataset: Path, work: Path, emit: Emit) -
         emit: receives progress events.
 
     Returns:
-        parameters, steps, final_loss, train_seconds, cpu_seconds, weights_sha256.
+        parameters, steps, final_loss, train_seconds, cpu_seconds, weights_sha256; with weighting
+        "likelihood" also final_nats, the loss as nats per dimension (see sgm_core.weighting).
 
     Raises:
         Stopped: on SIGTERM, after saving a checkpoint.
@@ -107,6 +108,8 @@ def train_cell(spec: Mapping[str, Any], dataset: Path, work: Path, emit: Emit) -
         "cpu_seconds": round(time.process_time() - clock, 3),
         "weights_sha256": written["weights"]["sha256"],
     }
+    if training["weighting"] == "likelihood":
+        summary["final_nats"] = summary["final_loss"] * state.objective.normaliser
     # From here on a kill costs nothing: the next attempt finds the summary and trains no step.
     write_json(work / SUMMARY, summary)
     clear_checkpoints(work)
@@ -128,15 +131,8 @@ def _finished(work: Path) -> dict[str, Any] | None:
 
 
 def _state(parts: Parts, training: dict[str, Any], seed: int, device: torch.device) -> TrainState:
-    times = training_times(
-        parts.process,
-        training["time_sampling"],
-        TIME_NODES,
-        training["p_mean"],
-        training["p_std"],
-    )
     torch.manual_seed(seed)  # dropout, where a network has it, draws from the global stream
-    objective = Objective(parts.preconditioning, times, device)
+    objective = Objective.of(parts.preconditioning, training, TIME_NODES, device)
     return TrainState(parts.net, objective, LoopSettings.of(training), seed)
 
 
