@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.cli_models import models_app
 from flows.project import Project
 from sgm_core.errors import SgmError
 
@@ -25,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 data_app = typer.Typer(help="Your own data.", no_args_is_help=True)
+app.add_typer(models_app)
 app.add_typer(data_app, name="data")
 
 # Unknown command, option or value; typer brings its own copy of click or uses the installed one.
@@ -35,17 +37,6 @@ DataName = Annotated[str, typer.Argument(help="name of an experiment (or a datas
 Names = Annotated[list[str] | None, typer.Argument(help="experiments (default: the active ones)")]
 AllowFailures = Annotated[
     bool, typer.Option("--allow-failures", help="publish the best finished cell all the same")
-]
-Model = Annotated[
-    str | None, typer.Argument(help="folder, cell name or key, or models:/NAME@alias")
-]
-From = Annotated[str | None, typer.Option("--from", help="the model, in place of MODEL")]
-Options = Annotated[
-    list[str] | None, typer.Option("--option", help="the sampler's own, NAME=NUMBER; repeatable")
-]
-Process = Annotated[
-    str | None,
-    typer.Option(help="sample under another process: a name, or '{kind: ve, sigma_min: 0.002}'"),
 ]
 NoPublish = Annotated[bool, typer.Option("--no-publish", help="leave the registry alone")]
 
@@ -177,131 +168,6 @@ def ui(
     command += ["--host", "127.0.0.1", "--port", str(port)]
     command += ["--default-artifact-root", project.artifacts.as_uri()]
     os.execv(sys.executable, [sys.executable, *command])
-
-
-@app.command()
-def sample(
-    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.npy or FILE.png")],
-    model: Model = None,
-    source: From = None,
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="how many samples")] = 16,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="solver steps (default: the model's)")
-    ] = None,
-    sampler: Annotated[str | None, typer.Option(help="sampler (default: the model's)")] = None,
-    option: Options = None,
-    process: Process = None,
-    seed: Annotated[int, typer.Option(min=0, help="sample i uses seed + i")] = 0,
-    label: Annotated[str | None, typer.Option(help="class: its index or its name")] = None,
-    guidance: Annotated[float | None, typer.Option(min=0, help="1: none")] = None,
-    image: Annotated[Path | None, typer.Option(help="complete this image (with --mask)")] = None,
-    mask: Annotated[Path | None, typer.Option(help="white: to be filled")] = None,
-    gray: Annotated[Path | None, typer.Option(help="colour this image")] = None,
-) -> None:
-    """Draw samples from a model into a file; --image and --mask: completions, --gray: colourings."""
-    from flows.choices import one_model, options_of, process_of
-    from flows.sampling import sample_to_file
-
-    chosen: dict[str, Any] = {"steps": steps, "sampler": sampler, "guidance": guidance}
-    chosen |= {"options": options_of(option), "process": process_of(process)}
-    if image or mask or gray:
-        from flows.controlling import fill_to_file
-
-        files = {"image": image, "mask": mask, "gray": gray}
-        return fill_to_file(one_model(model, source), out, files, n, seed, label, chosen)
-    sample_to_file(one_model(model, source), out, n, seed, label, chosen)
-
-
-@app.command()
-def interpolate(
-    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.npy or FILE.png")],
-    model: Model = None,
-    source: From = None,
-    seeds: Annotated[str | None, typer.Option(help="two seeds: 3,17")] = None,
-    images: Annotated[str | None, typer.Option(help="two images: a.png,b.png")] = None,
-    count: Annotated[int, typer.Option(min=2, help="samples on the path, ends included")] = 9,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="solver steps (default: the model's)")
-    ] = None,
-    sampler: Annotated[str | None, typer.Option(help="a deterministic one")] = None,
-    option: Options = None,
-    process: Process = None,
-    label: Annotated[str | None, typer.Option(help="class: its index or its name")] = None,
-    guidance: Annotated[float | None, typer.Option(min=0, help="1: none")] = None,
-) -> None:
-    """Draw a path of samples between two seeds or two images into a file."""
-    from flows.choices import one_model, options_of, process_of
-    from flows.controlling import interpolate_to_file
-
-    chosen: dict[str, Any] = {"steps": steps, "sampler": sampler, "guidance": guidance}
-    chosen |= {"options": options_of(option), "process": process_of(process)}
-    name = one_model(model, source)
-    interpolate_to_file(name, out, seeds, images, count, label, chosen)
-
-
-@app.command()
-def edit(
-    model: Annotated[str, typer.Argument(help="folder, cell name or key, or models:/NAME@alias")],
-    image: Annotated[Path, typer.Argument(help="PNG, JPEG or .npy")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.npy or FILE.png")],
-    strength: Annotated[
-        float, typer.Option(help="share of the sampler's steps to walk again, up to 1")
-    ] = 0.5,
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="how many variations")] = 4,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="solver steps (default: the model's)")
-    ] = None,
-    sampler: Annotated[str | None, typer.Option(help="sampler (default: the model's)")] = None,
-    option: Options = None,
-    process: Process = None,
-    seed: Annotated[int, typer.Option(min=0, help="variation i uses seed + i")] = 0,
-    label: Annotated[str | None, typer.Option(help="class: its index or its name")] = None,
-    guidance: Annotated[float | None, typer.Option(min=0, help="1: none")] = None,
-) -> None:
-    """Draw variations of an image: noise it part of the way, and sample from there (SDEdit)."""
-    from flows.choices import options_of, process_of
-    from flows.controlling import edit_to_file
-
-    chosen: dict[str, Any] = {"steps": steps, "sampler": sampler, "guidance": guidance}
-    chosen |= {"options": options_of(option), "process": process_of(process)}
-    edit_to_file(model, image, out, strength, n, seed, label, chosen)
-
-
-@app.command()
-def under(
-    model: Model = None,
-    source: From = None,
-    steps: Annotated[int, typer.Option(min=1, help="solver steps")] = 100,
-    n: Annotated[
-        int | None, typer.Option("--n", "-n", min=10, help="samples per seed (2000; images 500)")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=100, help="disjoint blocks of seeds")] = 3,
-    sampler: Annotated[str | None, typer.Option(help="sampler (default: the model's)")] = None,
-    option: Options = None,
-) -> None:
-    """Sample one model under every process, and tell the spread from the noise of the seeds."""
-    from flows.choices import one_model, options_of
-    from flows.under import print_under
-
-    print_under(one_model(model, source), steps, n, seeds, sampler, options_of(option))
-
-
-@app.command()
-def likelihood(
-    model: Annotated[str, typer.Argument(help="folder, cell name or key, or models:/NAME@alias")],
-    file: Annotated[Path, typer.Argument(help="FILE.npy: items (n, ...) in the data's range")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="FILE.npy for log p of each item, nats")
-    ] = None,
-    rtol: Annotated[float, typer.Option(help="tolerance of the ODE solver")] = 1e-5,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="exact trace instead of random signs (slower)")
-    ] = False,
-) -> None:
-    """Print the mean log density of items under a model, for images also bits per dimension."""
-    from flows.likelihood import likelihood_of_file
-
-    likelihood_of_file(model, file, out, rtol, exact)
 
 
 @data_app.command("add")
