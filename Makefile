@@ -52,8 +52,10 @@ lint: $(VENV)/.installed-dev
 ui: env
 	@$(BIN)/sgm ui
 
-docs: env
+docs: $(VENV)/.installed-test
 	$(BIN)/python docs/make_params.py
+	$(BIN)/python docs/make_control.py
+	$(BIN)/python docs/make_processes.py
 
 clean:
 	rm -rf .sgm reports/* data/prepared data/reference .pytest_cache .ruff_cache .mypy_cache

@@ -9,6 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sgm_core.config.process import PROCESSES
+from sgm_core.sample.names import SAMPLERS
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -31,6 +34,18 @@ def test_every_local_link_and_picture_exists() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name} links {link}"
+
+
+def test_the_page_of_processes_shows_every_process_and_sampler() -> None:
+    """Made by docs/make_processes.py; a new process or sampler needs a run of it."""
+    page = (ROOT / "docs" / "processes.md").read_text(encoding="utf-8")
+    for process in PROCESSES:
+        assert f"| `{process}` |" in page, f"the table of processes lacks {process}"
+        assert (ROOT / "docs" / "images" / "processes" / f"{process}.png").is_file(), process
+        assert f"(images/processes/{process}.png)" in page, f"no picture of {process} is shown"
+    for sampler in SAMPLERS:
+        assert sampler == "ode" or f"\n| {sampler} |" in page, f"no order of {sampler} is given"
+    assert "`ode`" in page
 
 
 def test_every_sgm_command_in_the_readme_exists() -> None:
