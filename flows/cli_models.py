@@ -24,8 +24,11 @@ Options = Annotated[
 ]
 Process = Annotated[
     str | None,
-    typer.Option(help="sample under another process: a name, or '{kind: ve, sigma_min: 0.002}'"),
+    typer.Option(
+        help="under another process: a kind, a label of params.yaml, or '{kind: ve, sigma_min: 0.002}'"
+    ),
 ]
+MOST = 10_000_000  # samples of one command
 Seed = Annotated[int, typer.Option(min=0, help="sample i uses seed + i")]
 Label = Annotated[str | None, typer.Option(help="class: its index or its name")]
 Guidance = Annotated[float | None, typer.Option(min=0, help="1: none")]
@@ -53,7 +56,7 @@ def sample(
     out: Out,
     model: Model = None,
     source: From = None,
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="how many samples")] = 16,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, max=MOST, help="how many samples")] = 16,
     steps: Steps = None,
     sampler: SamplerName = None,
     option: Options = None,
@@ -62,7 +65,9 @@ def sample(
     label: Label = None,
     guidance: Guidance = None,
     image: Annotated[Path | None, typer.Option(help="complete this image (with --mask)")] = None,
-    mask: Annotated[Path | None, typer.Option(help="white: to be filled")] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="white (128 of 255 and above; .npy: 1): to be filled")
+    ] = None,
     gray: Annotated[Path | None, typer.Option(help="colour this image")] = None,
 ) -> None:
     """Draw samples from a model into a file; --image and --mask: completions, --gray: colourings."""
@@ -84,7 +89,9 @@ def interpolate(
     source: From = None,
     seeds: Annotated[str | None, typer.Option(help="two seeds: 3,17")] = None,
     images: Annotated[str | None, typer.Option(help="two images: a.png,b.png")] = None,
-    count: Annotated[int, typer.Option(min=2, help="samples on the path, ends included")] = 9,
+    count: Annotated[
+        int, typer.Option(min=2, max=MOST, help="samples on the path, ends included")
+    ] = 9,
     steps: Steps = None,
     sampler: Annotated[str | None, typer.Option(help="a deterministic one")] = None,
     option: Options = None,
@@ -107,7 +114,7 @@ def edit(
     strength: Annotated[
         float, typer.Option(help="share of the sampler's steps to walk again, up to 1")
     ] = 0.5,
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="how many variations")] = 4,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, max=MOST, help="how many variations")] = 4,
     steps: Steps = None,
     sampler: SamplerName = None,
     option: Options = None,
@@ -129,7 +136,8 @@ def under(
     source: From = None,
     steps: Annotated[int, typer.Option(min=1, help="solver steps")] = 100,
     n: Annotated[
-        int | None, typer.Option("--n", "-n", min=10, help="samples per seed (2000; images 500)")
+        int | None,
+        typer.Option("--n", "-n", min=10, max=MOST, help="samples per seed (2000; images 500)"),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="disjoint blocks of seeds")] = 3,
     sampler: SamplerName = None,
@@ -152,8 +160,13 @@ def likelihood(
     exact: Annotated[
         bool, typer.Option("--exact", help="exact trace instead of random signs (slower)")
     ] = False,
+    process: Process = None,
+    bound: Annotated[
+        bool, typer.Option("--bound", help="also the papers' lower bound (augmented processes)")
+    ] = False,
 ) -> None:
     """Print the mean log density of items under a model, for images also bits per dimension."""
     from flows.likelihood import likelihood_of_file
 
-    likelihood_of_file(model, file, out, rtol, exact)
+    chosen = process_of(process)
+    likelihood_of_file(model, file, out, rtol, exact, process=chosen, bound=bound)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flows.sampling import check_out, label_of, open_model, write_result
+from flows.choices import as_written, check_file
+from flows.sampling import check_drawing, check_out, label_of, open_model, write_result
 from sgm_core.errors import UsageError
 
 WIDEST = 24  # images in one row of a strip
@@ -23,7 +24,7 @@ def fill_to_file(
     """Draw `n` completions of an image (`image` and `mask`) or colourings (`gray`) into a file.
 
     Args:
-        files: paths under "image", "mask" and "gray"; in the mask, white is to be filled.
+        files: paths under "image", "mask" and "gray"; in the mask, white (1) is to be filled.
         options: of `ScoreModel.sample`; None stands for the model's own setting.
 
     Raises:
@@ -37,19 +38,21 @@ def fill_to_file(
         raise UsageError(f"{missing} is missing; completing an image needs --image and --mask")
     check_out(out)
     loaded = open_model(model)
+    check_drawing(loaded, out, n, options)
     given = {"n": n, "seed": seed, "label": _label(loaded, label), **options}
+    from sgm_core.control.api import colourise, inpaint
+
     if gray is not None:
-        from sgm_core.control.api import colourise
-
         shade, notes = _read_gray(loaded, gray)
-        write_result(out, loaded, colourise(loaded, shade, **given), notes)
+        with as_written():
+            write_result(out, loaded, colourise(loaded, shade, **given), notes)
         return
-    from sgm_core.control.api import inpaint
-
     assert image is not None and mask is not None
     item, notes = read_item(loaded, image, "--image")
     hidden, more = _read_mask(loaded, mask)
-    write_result(out, loaded, inpaint(loaded, item, ~hidden, **given), notes + more)
+    _check_finite(item, ~hidden, "--image", image)
+    with as_written():
+        write_result(out, loaded, inpaint(loaded, item, ~hidden, **given), notes + more)
 
 
 def interpolate_to_file(
@@ -76,18 +79,21 @@ def interpolate_to_file(
         raise UsageError(f"{name}: {text!r} is not valid; write two, for example {example}")
     check_out(out)
     loaded = open_model(model)
+    check_drawing(loaded, out, count, options)
     ends: list[Any] = [int(part) for part in pair] if seeds is not None else []
     notes: list[str] = []
     for part in pair if images is not None else []:
         item, more = read_item(loaded, Path(part), "--images")
+        _check_finite(item, True, "--images", Path(part))
         ends.append(item)
         notes += more
     from sgm_core.control.api import interpolate
 
     first, second = ends
     chosen = {"label": _label(loaded, label), **options}
-    result = interpolate(loaded, first, second, count, **chosen)
-    write_result(out, loaded, result, notes, columns=count if count <= WIDEST else None)
+    with as_written():
+        result = interpolate(loaded, first, second, count, **chosen)
+        write_result(out, loaded, result, notes, columns=count if count <= WIDEST else None)
 
 
 def edit_to_file(
@@ -107,11 +113,14 @@ def edit_to_file(
     """
     check_out(out)
     loaded = open_model(model)
+    check_drawing(loaded, out, n, options)
     item, notes = read_item(loaded, image, "image")
+    _check_finite(item, True, "image", image)
     from sgm_core.control.api import edit
 
     chosen = {"seed": seed, "label": _label(loaded, label), **options}
-    write_result(out, loaded, edit(loaded, item, strength, n=n, **chosen), notes)
+    with as_written():
+        write_result(out, loaded, edit(loaded, item, strength, n=n, **chosen), notes)
 
 
 def read_item(model: Any, file: Path, name: str) -> tuple[Any, list[str]]:
@@ -143,12 +152,22 @@ def read_item(model: Any, file: Path, name: str) -> tuple[Any, list[str]]:
 
 
 def _read_mask(model: Any, file: Path) -> tuple[Any, list[str]]:
-    """Return where an item is to be filled, True or False, broadcastable to its shape."""
+    """Return where an item is to be filled, True or False, broadcastable to its shape.
+
+    A .npy file has 1 (True) there and 0 elsewhere, any other file is an image: white is filled, that
+    is what is 128 or brighter of 255.
+    """
     import numpy as np
 
     if file.suffix.lower() == ".npy":
         notes: list[str] = []
-        hidden = _array(file, "--mask") != 0
+        values = _array(file, "--mask")
+        if not ((values == 0) | (values == 1)).all():
+            raise UsageError(
+                f"--mask: {file} holds values other than 0 and 1; write 1 where it is to be filled "
+                "and 0 where it is known"
+            )
+        hidden = values == 1
         try:
             np.broadcast_to(hidden, model.shape)
         except ValueError:
@@ -159,7 +178,9 @@ def _read_mask(model: Any, file: Path) -> tuple[Any, list[str]]:
         picture, notes = _picture(model, file, "--mask", 1)
         hidden = picture >= 128
     if not hidden.any():
-        raise UsageError(f"--mask: {file} leaves nothing to fill; paint what is to be filled white")
+        raise UsageError(
+            f"--mask: {file} leaves nothing to fill; paint what is to be filled white (.npy: 1)"
+        )
     return hidden, notes
 
 
@@ -176,6 +197,7 @@ def _read_gray(model: Any, file: Path) -> tuple[Any, list[str]]:
             raise UsageError(
                 f"--gray: {file} has shape {array.shape}; this model takes {model.shape[1:]}"
             )
+        _check_finite(array, True, "--gray", file)
         return array, []
     low, high = model.space.range
     picture, notes = _picture(model, file, "--gray", 3)
@@ -186,8 +208,7 @@ def _picture(model: Any, file: Path, name: str, channels: int) -> tuple[Any, lis
     """Read an image file at the model's size, (channels, H, W) from 0 to 255."""
     from sgm_core.data.image import Unreadable, read_header, read_image
 
-    if not file.is_file():
-        raise UsageError(f"{name}: {file} does not exist")
+    check_file(file, name)
     if len(model.shape) != 3 or channels not in (1, 3):
         raise UsageError(
             f"{name}: {file} is no .npy file; this model has items of shape {model.shape}, "
@@ -204,11 +225,18 @@ def _picture(model: Any, file: Path, name: str, channels: int) -> tuple[Any, lis
     return picture.astype(float), [] if same else [words]
 
 
+def _check_finite(item: Any, known: Any, name: str, file: Path) -> None:
+    """Refuse NaN and infinite values where an item is known."""
+    import numpy as np
+
+    if not np.isfinite(item[np.broadcast_to(known, item.shape)]).all():
+        raise UsageError(f"{name}: {file} holds NaN or infinite values; replace them by numbers")
+
+
 def _array(file: Path, name: str) -> Any:
     import numpy as np
 
-    if not file.is_file():
-        raise UsageError(f"{name}: {file} does not exist")
+    check_file(file, name)
     try:
         array = np.load(file, allow_pickle=False)
     except (ValueError, OSError, EOFError):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 import time
 from pathlib import Path
 from typing import Any
 
-from flows.sampling import open_model
+from flows.choices import as_written, check_file
+from flows.sampling import check_out, open_model
 from sgm_core.errors import UsageError
 from sgm_core.store.files import write_atomic
 
@@ -16,11 +16,20 @@ BATCH = 250
 
 
 def likelihood_of_file(
-    model: str, file: Path, out: Path | None, rtol: float, exact: bool, seed: int = 0
+    model: str,
+    file: Path,
+    out: Path | None,
+    rtol: float,
+    exact: bool,
+    seed: int = 0,
+    *,
+    process: Any = None,
+    bound: bool = False,
 ) -> None:
     """Print the mean log density of the items of a .npy file, for images also bits/dim.
 
-    Whole-numbered images are dequantised first: a value v is spread over [v - 1/2, v + 1/2].
+    Images of whole numbers are dequantised first, if the model's are such (`has_levels`): a value v
+    is spread over [v - 1/2, v + 1/2].
 
     Args:
         model: see `flows.sampling.find_model`.
@@ -29,18 +38,15 @@ def likelihood_of_file(
         rtol: relative and absolute tolerance of the solver.
         exact: the trace by d products instead of random signs.
         seed: of dequantisation and signs; item i uses seed + i.
+        process: the path of integration, see `ScoreModel.log_prob`.
+        bound: print the augmented processes' lower bound as well.
 
     Raises:
         UsageError: a file or an option is wrong.
         SgmError: the model's files were altered, or `out` cannot be written.
     """
     if out is not None:
-        if out.suffix.lower() != ".npy":
-            raise UsageError(f"--out: {str(out)!r} is not valid; end it in .npy")
-        if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-            raise UsageError(
-                f"--out: {out.parent} is not a folder that can be written; choose another"
-            )
+        check_out(out, (".npy",))
     if not 0 < rtol <= 1:
         raise UsageError(f"--rtol: {rtol!r} is not valid; choose between 0 and 1")
     items = _read(file)
@@ -51,18 +57,26 @@ def likelihood_of_file(
     from sgm_core.evaluate.likelihood import dequantise, image_bits, log_probs
 
     images = loaded.config["data"]["kind"] == "images"
-    whole = images and bool((items == np.round(items)).all())
+    levels = images and has_levels(*loaded.space.range)
+    whole = levels and bool((items == np.round(items)).all())
+    spread = dequantise(items, seed) if whole else items
+    chosen = {
+        "sigma_min": loaded.config["sampling"]["sigma_min"],
+        "rtol": rtol,
+        "atol": rtol,
+        "divergence": "exact" if exact else "auto",
+        "process": process,
+    }
     begin = time.perf_counter()
-    values, record = log_probs(
-        loaded,
-        dequantise(items, seed) if whole else items,
-        batch=BATCH,
-        seed=seed,
-        sigma_min=loaded.config["sampling"]["sigma_min"],
-        rtol=rtol,
-        atol=rtol,
-        divergence="exact" if exact else "auto",
-    )
+    with as_written():
+        forward = loaded.denoiser(process).process
+        if bound and forward.k == 1:
+            raise UsageError(
+                f"--bound: {forward.kind!r} has no auxiliary channels, its log p is the exact one; "
+                "leave --bound out or write --process cld"
+            )
+        values, record = log_probs(loaded, spread, batch=BATCH, seed=seed, **chosen)
+        lower = _bounds(loaded, spread, seed, chosen) if bound else None
     seconds = time.perf_counter() - begin
     finite = np.isfinite(values)
     lost = int((~finite).sum())
@@ -71,6 +85,8 @@ def likelihood_of_file(
     if whole and lost < len(values):
         bits = image_bits(values[finite], loaded.shape)
         text += f", {float(bits.mean()):.4f} bits/dim"
+    if lower is not None:
+        text += f"; {forward.kind}'s bound {float(lower.mean()):.4f} nats"
     trace = f"{record.probes} sign vector" if record.probes else "exact trace"
     text += (
         f"; {record.nfe} evaluations, {trace}, rtol {rtol:g}, data smoothed by "
@@ -78,7 +94,10 @@ def likelihood_of_file(
     )
     print(text)
     if images and not whole:
-        print("values are not whole numbers: densities of the values as they are, no bits/dim")
+        low, high = loaded.space.range
+        why = f"a range of {low:g} to {high:g} has no whole-numbered levels"
+        why = "values are not whole numbers" if levels else why
+        print(f"{why}: densities of the values as they are, no bits/dim")
     if lost:
         print(f"{lost} of {len(values)} items have no finite log p and are left out of the mean")
     if out is not None:
@@ -86,6 +105,26 @@ def likelihood_of_file(
         np.save(buffer, values, allow_pickle=False)
         write_atomic(out, buffer.getvalue())
         print(f"{out}: log p of each item, nats")
+
+
+def has_levels(low: float, high: float) -> bool:
+    """Return whether images of this range have whole numbers for levels, such as 0 to 16 or 0 to 255.
+
+    The values alone do not tell: black and white pixels of images in [0, 1] are whole numbers too. So
+    are three levels of [-1, 1], which is a scale, and so a range must be wider than 2.
+    """
+    return low == round(low) and high == round(high) and high - low > 2
+
+
+def _bounds(model: Any, items: Any, seed: int, options: dict[str, Any]) -> Any:
+    """Return the lower bound of log p of each item, (n,) nats over the data's own units."""
+    import numpy as np
+
+    parts = [
+        np.asarray(model.bound(items[i : i + BATCH], seeds=seed + i, **options).value)
+        for i in range(0, len(items), BATCH)
+    ]
+    return np.concatenate(parts)
 
 
 def _read(file: Path) -> Any:
@@ -96,8 +135,7 @@ def _read(file: Path) -> Any:
     """
     import numpy as np
 
-    if not file.is_file():
-        raise UsageError(f"{file} does not exist; name a .npy file")
+    check_file(file, "file")
     try:
         array = np.load(file, allow_pickle=False)
     except (ValueError, EOFError, OSError):
@@ -112,6 +150,8 @@ def _check(file: Path, items: Any, model: Any) -> None:
     import numpy as np
 
     wanted = ", ".join(map(str, model.shape))
+    if not items.size:
+        raise UsageError(f"{file}: is empty; the model takes (n, {wanted})")
     if items.ndim != len(model.shape) + 1 or items.shape[1:] != model.shape or not len(items):
         raise UsageError(f"{file}: shape {items.shape} does not fit; the model takes (n, {wanted})")
     if bad := int((~np.isfinite(items)).sum()):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.choices import as_written
 from flows.project import Project
 from sgm_core.cell import CELLS, cells_of
 from sgm_core.errors import SgmError, UsageError, unknown
@@ -17,6 +18,7 @@ from sgm_core.store.files import read_json, write_atomic
 Found = dict[str, tuple[Path, dict[str, Any]]]
 
 SUFFIXES = (".npy", ".png")
+PICTURED = 10_000  # images in one picture
 
 
 def sample_to_file(
@@ -33,16 +35,36 @@ def sample_to_file(
     """
     check_out(out)
     loaded = open_model(model)
-    result = loaded.sample(n, seed=seed, label=label_of(loaded, label), **options)
-    write_result(out, loaded, result)
+    check_drawing(loaded, out, n, options)
+    with as_written():
+        result = loaded.sample(n, seed=seed, label=label_of(loaded, label), **options)
+        write_result(out, loaded, result)
 
 
-def check_out(out: Path) -> None:
+def check_out(out: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
     """Refuse a file that cannot be written, before anything is drawn."""
-    if out.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"--out: {str(out)!r} is not valid; end it in .npy or .png")
-    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-        raise UsageError(f"--out: {out.parent} is not a folder that can be written; choose another")
+    if out.suffix.lower() not in suffixes:
+        raise UsageError(f"--out: {str(out)!r} is not valid; end it in {' or '.join(suffixes)}")
+    if out.is_dir():
+        raise UsageError(f"--out: {out} is a folder; name a file")
+    try:  # by doing it: permissions do not tell of a read-only or virtual file system
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError:
+        raise UsageError(
+            f"--out: {out.parent} is not a folder that can be written; choose another"
+        ) from None
+
+
+def check_drawing(model: Any, out: Path, n: int, options: Mapping[str, Any]) -> None:
+    """Refuse guidance without classes, and a picture of too many images, before anything is drawn."""
+    guidance = options.get("guidance")
+    if guidance is not None and guidance != 1 and not model.labels:
+        raise UsageError(
+            f"--guidance: {guidance:g} was given and this model has no classes; leave it out"
+        )
+    if len(model.shape) == 3 and out.suffix.lower() == ".png" and n > PICTURED:
+        raise UsageError(f"--out: {n} images do not fit into one picture; end it in .npy")
 
 
 def write_result(
@@ -53,7 +75,11 @@ def write_result(
     Args:
         notes: sentences to print as well.
         columns: images in a row of the picture; None: about as many as rows.
+
+    Raises:
+        SgmError: samples are not finite (nothing is written), or the file cannot be written.
     """
+    _check_finite(result.x)
     if out.suffix.lower() == ".npy":
         _write_array(out, result.x)
     else:
@@ -166,6 +192,17 @@ def _registered(uri: str) -> Path:
             raise SgmError(mlflow_failed(project.tracking_uri, error)) from None
         text = " ".join(str(error).split())[:200]
         raise UsageError(f"model: {uri} is not in the registry ({text}); see: sgm ui") from None
+
+
+def _check_finite(x: Any) -> None:
+    import numpy as np
+
+    lost = int((~np.isfinite(x)).reshape(len(x), -1).any(1).sum())
+    if lost:
+        raise SgmError(
+            f"{lost} of {len(x)} samples are not finite, and nothing was written: the model or the "
+            "path of sampling diverged; try more --steps, a smaller --guidance or another --sampler"
+        )
 
 
 def _write_array(out: Path, x: Any) -> None:

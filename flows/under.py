@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.choices import as_written
 from flows.project import Project
 from flows.sampling import open_model
 from sgm_core.config.process import PROCESSES
@@ -40,7 +41,8 @@ def print_under(
         SgmError: its data is not prepared here.
     """
     loaded = open_model(model)
-    settings = loaded.settings(steps=steps, sampler=sampler, options=options).model_dump()
+    with as_written():
+        settings = loaded.settings(steps=steps, sampler=sampler, options=options).model_dump()
     data, reference = _data_of(Project.find(), loaded.config["data"])
     from sgm_core.data.dataset import load_dataset
     from sgm_core.evaluate.compare import Yardstick
@@ -63,23 +65,30 @@ def print_under(
     print(
         f"{settings['sampler']}, {steps} steps, {seeds} x {count} samples, {data.name}, validation"
     )
-    widths = [22, 6, *(max(22, len(name) + 2) for name in names)]
-    _print(head(names), widths)
     own = drawer.trained_under
+    columns = widths(own, names)
+    print_row(head(names), columns)
     wanted = [*PROCESSES] if own in PROCESSES else [own, *PROCESSES]
     rows = []
     yardstick = Yardstick(dataset, held)
     for row in measured_under(drawer, yardstick, names, wanted, count, seeds):
-        _print(line(row, names), widths)
+        print_row(line(row, names), columns)
         rows.append(row)
     for text in filter(None, [floors(rows, names)]):
-        _print(text, widths)
+        print_row(text, columns)
     for note in notes(rows):
         print(note)
     print(verdict(rows))
 
 
-def _print(cells: list[str], widths: list[int]) -> None:
+def widths(own: str, names: Sequence[str]) -> list[int]:
+    """Return the widths of the table's columns for the process trained under and these metrics."""
+    first = max(22, len(f"{own} (trained under)") + 2)
+    return [first, 6, *(max(22, len(name) + 2) for name in names)]
+
+
+def print_row(cells: Sequence[str], widths: Sequence[int]) -> None:
+    """Print cells, each padded to its column's width."""
     padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
     print("".join(padded).rstrip(), flush=True)
 

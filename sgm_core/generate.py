@@ -67,7 +67,8 @@ def generate(
     Raises:
         UsageError: the start's shape, or the sampler, does not fit the process.
     """
-    guided = settings.guidance != 1.0 and labels is not None
+    # Without a class both terms of guidance are the same: one evaluation does.
+    guided = settings.guidance != 1.0 and labels is not None and bool((labels >= 0).any())
     call: DenoiserLike = Guided(denoiser, settings.guidance) if guided else denoiser
     call = call if wrap is None else wrap(call)
     walk, shape = sampler_of(settings, sigma_max), space.shape

@@ -4,6 +4,10 @@ A batch is many independent initial value problems du_i / ds = f(s, u_i) on one 
 solvers (torchdiffeq) take the whole batch for one state and give it one step size, so that a sample
 would depend on its neighbours, and its probability on what else was asked. Here every sample is
 accepted, rejected and timed on its own; only the evaluations of f are batched.
+
+That makes a sample independent of the others as far as f is. A float32 network rounds differently
+in a batch of another size; where such a bit turns an accepted step into a rejected one the step
+sizes part, and results differ by about the tolerance and not by a rounding error.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from sgm_core.errors import UsageError
 
 # Nodes, stages, difference of the 5th-order weights (the last stage) to the 4th-order ones.
 C = (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
@@ -27,7 +33,10 @@ A = (
 )
 E = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 
-MAX_STEPS = 10_000
+# The smallest tolerance: of all processes on exact denoisers, at most 2,500 evaluations.
+TOLERANCE = 1e-10
+# What a sample may cost: a tolerance below the rounding of f shrinks steps without end.
+MAX_CALLS = 5_000
 FIRST_STEP, SMALLEST_STEP = 0.02, 1e-10  # shares of the interval
 
 # slope(s (b,) float64 on the CPU, state (b, ...), index (b,) of the samples) -> (b, ...)
@@ -41,12 +50,26 @@ class Solution:
     Attributes:
         state: (n, ...); NaN for a sample whose slope is not finite.
         calls: (n,) int64, evaluations of the slope for each sample, rejected steps included.
-        finished: (n,) bool; False for a sample that ran out of steps, whose state is short of the end.
+        finished: (n,) bool; False for a sample that ran out of calls, whose state is short of the end.
     """
 
     state: Tensor
     calls: Tensor
     finished: Tensor
+
+
+def check_tolerances(rtol: float, atol: float) -> None:
+    """Refuse tolerances that floating point does not reach.
+
+    Raises:
+        UsageError: one of them is not between `TOLERANCE` and 1.
+    """
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if not TOLERANCE <= value <= 1:
+            raise UsageError(
+                f"{name}: {value!r} is not valid: choose between {TOLERANCE:g} and 1 (below, "
+                "rounding decides)"
+            )
 
 
 def rms(ratio: Tensor) -> Tensor:
@@ -62,7 +85,7 @@ def dopri5(
     *,
     rtol: float,
     atol: float,
-    max_steps: int = MAX_STEPS,
+    max_calls: int = MAX_CALLS,
     norm: Callable[[Tensor], Tensor] = rms,
 ) -> Solution:
     """Carry every sample from s = start to s = end (in either direction).
@@ -73,7 +96,7 @@ def dopri5(
         slope: du/ds of the samples `index`, see `Slope`.
         state: (n, ...), any float dtype and device.
         rtol, atol: tolerances of the local error.
-        max_steps: attempted steps of one sample, after which it is given up.
+        max_calls: evaluations of the slope for one sample, after which it is given up.
         norm: (b, ...) -> (b,), what the scaled error of a sample is judged by.
     """
     span, sign = abs(end - start), 1.0 if end >= start else -1.0
@@ -83,7 +106,7 @@ def dopri5(
     first = slope(torch.full((n,), start, dtype=torch.float64), state, active).clone()
     calls = torch.ones(n, dtype=torch.int64)
     finished = torch.full((n,), span == 0)
-    for _ in range(max_steps if span else 0):
+    for _ in range((max_calls - 1) // (len(C) - 1) if span else 0):
         left = span - passed[active]
         h = torch.minimum(size[active], left)
         at = start + sign * passed[active]

@@ -18,25 +18,21 @@ and the density's linear part is known, with c = 1 / (1 + sigma^2):
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sgm_core.denoise import DenoiserLike, mix, outer_state, per_item
 from sgm_core.divergence import Trace
-from sgm_core.errors import UsageError
-from sgm_core.integrate import dopri5, rms
+from sgm_core.errors import SgmError, UsageError
+from sgm_core.integrate import MAX_CALLS, Solution, check_tolerances, dopri5, rms
 from sgm_core.levels import times_of
 from sgm_core.process.base import Process
-from sgm_core.sample.noise import NoiseStream
+from sgm_core.sample.noise import NoiseStream, Seeds, seed_list
 from sgm_core.sample.ode import flow_coefficients
 from sgm_core.terminal import normal, terminal_density, terminal_state_density
-
-MAX_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class LogProb:
 
     Attributes:
         value: (n,) float64, nats; NaN for an item whose denoiser is not finite or whose solution
-            did not end in 1,000 steps.
+            did not end in `integrate.MAX_CALLS` evaluations.
         nfe: denoiser evaluations of the slowest item (in one solution).
         rtol, atol: of the solver.
         t_eps, sigma_eps: where the density is taken: of the data smoothed by sigma_eps.
@@ -77,7 +73,7 @@ def log_prob(
     probes: int = 1,
     rtol: float = 1e-5,
     atol: float = 1e-5,
-    seeds: int | Sequence[int] | np.ndarray = 0,
+    seeds: Seeds = 0,
     terminal: str = "auto",
     **cond: Any,
 ) -> LogProb:
@@ -87,6 +83,10 @@ def log_prob(
     denoiser is asked at u = m_t y, so that one fed with all channels (parametrisation `native`) is
     seen on that line only.
 
+    An item's value does not depend on the other items, up to what a float32 network's rounding does
+    to the choice of steps (sgm_core.integrate): about 1e-3 nats at tolerances of 1e-5. In float64
+    nothing of that is left.
+
     Args:
         denoiser: (u, t, **cond) -> x0, differentiable, with attribute `process`.
         x: (n, *shape) in model space.
@@ -94,7 +94,8 @@ def log_prob(
         divergence: "exact" (d vector-Jacobian products), "hutchinson" (random signs, fixed for one
             solution; arXiv 1810.01367) or "auto": exact up to d = 16.
         probes: sign vectors per item.
-        rtol, atol: tolerances of the local error, of the state and of the log density per number.
+        rtol, atol: tolerances of the local error, of the state and of the log density per number,
+            from 1e-10 (float32 networks: 1e-6).
         seeds: item i draws its signs from seeds[i], or seeds + i for a single number.
         terminal: "auto": the density of y_T is `denoiser.log_density` where there is one, else, and
             with "prior", that of sampling's start, N(0, sigma_T^2 I).
@@ -102,12 +103,14 @@ def log_prob(
 
     Raises:
         UsageError: an option or x is wrong.
+        SgmError: not one solution ended in `integrate.MAX_CALLS` evaluations.
     """
     process: Process = denoiser.process  # type: ignore[attr-defined]
     low, high = _levels(process, sigma_min)
     _check(x, rtol, atol, terminal)
     n, d = len(x), x[0].numel()
-    trace = Trace(denoiser, d, divergence, probes, NoiseStream(_seeds(seeds, n)), 0, cond, n)
+    stream = NoiseStream(seed_list(seeds, n, "item"))
+    trace = Trace(denoiser, d, divergence, probes, stream, 0, cond, n)
 
     def slope(level: Tensor, state: Tensor, index: Tensor) -> Tensor:
         sigma = level.exp()
@@ -115,7 +118,7 @@ def log_prob(
         root, mean = shrink.sqrt().to(state)[:, None], process.mean(t).to(state)
         z = state[:, :d]
         y = (z / root).reshape(-1, *x.shape[1:])
-        x0, along = trace(outer_rows(mean, y), t, mean, index)
+        x0, along = trace(outer_state(mean, y), t, mean, index)
         shrink = shrink.to(state)
         flow = shrink[:, None] * z - root * x0.flatten(1)
         return torch.cat([flow, (along / d - shrink)[:, None]], 1)
@@ -125,8 +128,9 @@ def log_prob(
     with torch.no_grad():
         done = dopri5(
             slope, start, math.log(low), math.log(high),
-            rtol=rtol, atol=atol, max_steps=MAX_STEPS, norm=_both,
+            rtol=rtol, atol=atol, norm=_both,
         )  # fmt: skip
+        _check_ended(done, rtol, atol)
         y = (done.state[:, :d] * math.hypot(1.0, high)).reshape(x.shape)
         end, exact = terminal_density(denoiser, y, high, terminal)
         growth = math.log(math.hypot(1.0, high) / math.hypot(1.0, low))
@@ -148,16 +152,16 @@ def bound(
     probes: int = 1,
     rtol: float = 1e-5,
     atol: float = 1e-5,
-    seeds: int | Sequence[int] | np.ndarray = 0,
+    seeds: Seeds = 0,
     terminal: str = "auto",
     **cond: Any,
 ) -> LogProb:
     r"""Return the augmented processes' lower bound of log p(x), from the flow of the whole state.
 
     At the smallest time the auxiliary channels a given x_0 = x have the law q = N(m_a x, S) with
-    S = Sigma_aa (that of `initial_covariance` as t -> 0). The state that belongs to (x, a) has its
-    position where the kernel expects it, x_pos = c x + r a, r = Sigma_xa S^-1, c = m_x - r m_a, so
-    that (x_pos - r a) / c = x_0 + sigma eps with sigma = (Sigma_xx - r Sigma_ax)^1/2 / c: exactly
+    S = Sigma_aa (as t -> 0 their initial variance). The state that belongs to (x, a) has its position
+    where the kernel expects it, x_pos = c x + r a, r = Sigma_xa S^-1, c = m_x - r m_a, so that
+    (x_pos - r a) / c = x_0 + sigma eps with sigma = (Sigma_xx - r Sigma_ax)^1/2 / c: exactly
 
         log p_sigma(x) >= E_q [ log p_eps(u(x, a)) + d ln c - log q(a) ],
 
@@ -174,6 +178,7 @@ def bound(
 
     Raises:
         UsageError: the process has no auxiliary channels, or an option or x is wrong.
+        SgmError: see `log_prob`.
     """
     process: Process = denoiser.process  # type: ignore[attr-defined]
     if process.k == 1:
@@ -183,7 +188,7 @@ def bound(
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
         raise UsageError(f"draws: {draws!r} is not valid: write a whole number from 1")
     n, d = len(x), x[0].numel()
-    stream, t_eps = NoiseStream(_seeds(seeds, n)), process.time_of(low)
+    stream, t_eps = NoiseStream(seed_list(seeds, n, "item")), process.time_of(low)
     x, place = x.detach().double(), _Place(process, t_eps)
     # ln det Sigma, of both ends, less the part c of tr dD/dy that the integral is relieved of.
     ratio = process.cholesky(process.time_of(high)).logdet() - process.cholesky(t_eps).logdet()
@@ -208,8 +213,9 @@ def bound(
         with torch.no_grad():
             done = dopri5(
                 slope, start, math.log(low), math.log(high),
-                rtol=rtol, atol=atol, max_steps=MAX_STEPS, norm=_both,
+                rtol=rtol, atol=atol, norm=_both,
             )  # fmt: skip
+            _check_ended(done, rtol, atol)
             end = done.state[:, :-1].reshape(u.shape)
             log_end, exact = terminal_state_density(denoiser, end, process, high, terminal)
         integral = done.state[:, -1].cpu() + relieved
@@ -242,11 +248,6 @@ class _Place:
         return torch.cat([position, aux], 1), x[0].numel() * math.log(self.scale) - log_q
 
 
-def outer_rows(mean: Tensor, x: Tensor) -> Tensor:
-    """Return the states m_i x_i^T, (B, k, *shape), of rows m (B, k) and x (B, *shape)."""
-    return per_item(mean, x[:, None]) * x[:, None]
-
-
 def bits_per_dim(log_prob_value: Tensor, d: int, step: float = 1.0) -> Tensor:
     """Return -(log p + d ln step) / (d ln 2), bits per number of an item.
 
@@ -258,6 +259,15 @@ def bits_per_dim(log_prob_value: Tensor, d: int, step: float = 1.0) -> Tensor:
         step: distance of neighbouring values, in the units that the density is over.
     """
     return -(log_prob_value + d * math.log(step)) / (d * math.log(2.0))
+
+
+def _check_ended(solution: Solution, rtol: float, atol: float) -> None:
+    if not bool(solution.finished.any()):
+        n = len(solution.finished)
+        raise SgmError(
+            f"likelihood: none of {n} items ended in {MAX_CALLS} evaluations at rtol {rtol:g}, "
+            f"atol {atol:g}; raise the tolerances"
+        )
 
 
 def _both(ratio: Tensor) -> Tensor:
@@ -275,21 +285,11 @@ def _levels(process: Process, sigma_min: float) -> tuple[float, float]:
     return max(low, sigma_min), high
 
 
-def _seeds(seeds: int | Sequence[int] | np.ndarray, n: int) -> Sequence[int] | np.ndarray:
-    if isinstance(seeds, (int, np.integer)):
-        return [int(seeds) + i for i in range(n)]
-    if len(seeds) != n:
-        raise UsageError(f"seeds: {len(seeds)} seeds for {n} items; give one per item")
-    return seeds
-
-
 def _check(x: Tensor, rtol: float, atol: float, terminal: str) -> None:
-    if x.ndim < 2 or not len(x):
-        raise UsageError(f"x: shape {tuple(x.shape)} is not valid: give (n, *shape), n from 1")
+    if x.ndim < 2 or not x.numel():
+        raise UsageError(f"x: shape {tuple(x.shape)} is not valid: give (n, *shape), all from 1")
     if not bool(torch.isfinite(x).all()):
         raise UsageError("x: holds NaN or infinite values; remove them")
-    for name, value in (("rtol", rtol), ("atol", atol)):
-        if not 0 < value <= 1:
-            raise UsageError(f"{name}: {value!r} is not valid: choose between 0 and 1")
+    check_tolerances(rtol, atol)
     if terminal not in ("auto", "prior"):
         raise UsageError(f"terminal: {terminal!r} is not valid: choose auto or prior")

@@ -9,7 +9,7 @@ model.save("my-model");  model = ScoreModel.load("my-model")
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -283,14 +283,54 @@ class ScoreModel:
         """
         from sgm_core.likelihood import log_prob
 
-        z = self.space.to_model(x, "x")
-        if self.labels:
-            classes = torch.from_numpy(self.space.classes(label, len(z)))
-            options["labels"] = classes.to(self.device)
         if process is None and self.preconditioning.in_channels > 1:
             low, high = self.process.marginal.sigma_range()
             process = {"kind": "edm", "sigma_min": low, "sigma_max": high}
-        result = log_prob(self.denoiser(process), z, **options)
+        return self._density(log_prob, x, label, process, options)
+
+    def bound(
+        self,
+        x: Any,
+        *,
+        draws: int = 1,
+        label: Any = -1,
+        process: ProcessLike = None,
+        **options: Any,
+    ) -> LogProb:
+        """Return the augmented processes' lower bound of log p(x), in the units of `log_prob`.
+
+            log p(x) >= E_q [log p(x, aux) - log q(aux)]             (arXiv 2112.07068, 2303.01748)
+
+        The exact value is `log_prob`'s, whatever the process; the bound compares with the papers.
+
+        Args:
+            x: (n, *shape) in the data's range.
+            draws: auxiliary states per item; the value is their mean.
+            label: see `log_prob`.
+            process: see `denoiser`; None: the one trained under.
+            options: of sgm_core.likelihood.bound (sigma_min, divergence, rtol, atol, ...).
+
+        Raises:
+            UsageError: the process has no auxiliary channels, or x or an option is wrong.
+        """
+        from sgm_core.likelihood import bound
+
+        return self._density(bound, x, label, process, {"draws": draws, **options})
+
+    def _density(
+        self,
+        law: Callable[..., LogProb],
+        x: Any,
+        label: Any,
+        process: ProcessLike,
+        options: dict[str, Any],
+    ) -> LogProb:
+        """Return what `law` (log_prob or bound) says of items in the data's range, in its units."""
+        z = self.to_model(x)
+        if self.labels or np.ndim(label) or label not in (None, -1):
+            classes = torch.from_numpy(self.space.classes(label, len(z)))
+            options = {**options, "labels": classes.to(self.device)}
+        result = law(self.denoiser(process), z, **options)
         return replace(result, value=result.value - self.space.log_volume)
 
     # -- files ----------------------------------------------------------------------------------

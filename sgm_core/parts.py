@@ -42,7 +42,7 @@ def build_parts(
         process: {"kind": "vp", ...parameters}.
         net: {"kind": "mlp", ...parameters}.
         data: the fields shape, labels and sigma_data of dataset.json.
-        parametrisation: "edm" or "native".
+        parametrisation: "edm", "native" or "mixed"; see sgm_core.preconditioning.
     """
     process_fields, net_fields = dict(process), dict(net)
     forward = make_process(process_fields.pop("kind"), **process_fields)

@@ -54,8 +54,9 @@ def per_item(coefficient: Tensor, like: Tensor) -> Tensor:
 
 
 def outer_state(mean: Tensor, x: Tensor) -> Tensor:
-    """Return the state m x^T, (B, k, *shape), of m (k,) and x (B, *shape)."""
-    return per_item(mean.to(x)[None], x[:, None]) * x[:, None]
+    """Return the states m x^T, (B, k, *shape), of m (k,) or one per item (B, k), and x (B, *shape)."""
+    rows = mean.to(x).reshape(-1, mean.shape[-1])
+    return per_item(rows, x[:, None]) * x[:, None]
 
 
 def mix(matrix: Tensor, u: Tensor) -> Tensor:
@@ -76,6 +77,23 @@ def whitening(process: Process, t: Tensor, sigma_data: float) -> Tensor:
     if process.k == 1:
         return inverse
     return reflection((inverse @ mean[..., None])[..., 0]) @ inverse
+
+
+def statistic_row(process: Process, t: float | Tensor) -> Tensor:
+    """Return the row m^T Sigma^-1 / SNR that maps u to y = x_0 + sigma_eff eps, (..., k)."""
+    if process.k == 1:
+        return process.mean(t).reciprocal()
+    return process.precision_mean(t) / process.snr(t)[..., None]
+
+
+def complement(process: Process, t: float | Tensor) -> Tensor:
+    """Return R (..., k, k - 1) with R R^T = Sigma - m m^T / SNR: u = m y + R zeta has the statistic
+    y, and zeta ~ N(0, I) is what of u says nothing of x_0.
+
+    R = L H, H an orthonormal basis of the complement of L^-1 m.
+    """
+    along = process.whiten(process.mean(t), t)
+    return process.cholesky(t) @ reflection(along)[..., 1:]
 
 
 def reflection(v: Tensor) -> Tensor:
@@ -117,10 +135,7 @@ class Preconditioning:
 
     def statistic(self, t: float | Tensor) -> Tensor:
         """Return the row m^T Sigma^-1 / SNR that maps u to y, shape (..., k)."""
-        marginal = self.process.marginal
-        if marginal.k == 1:
-            return marginal.mean(t).reciprocal()
-        return marginal.precision_mean(t) / marginal.snr(t)[..., None]
+        return statistic_row(self.process.marginal, t)
 
     def coefficients(self, t: float | Tensor) -> Coefficients:
         """Return the coefficients at times t (n,)."""

@@ -53,12 +53,15 @@ class DataSpace:
     def to_data(self, x: Tensor, clip: bool = True) -> np.ndarray:
         """Return x (n, *shape) of the model space in the data's range.
 
-        Points come back as float64, images as float32, clipped to the range if `clip`.
+        Points come back as float64, images as float32, clipped to the range if `clip`; what is
+        infinite is NaN then, since clipped it would pass for black or white.
         """
         array = x.detach().double().cpu().numpy() * self.scale + self.center
         if len(self.shape) == 1:
             return np.asarray(array)
-        return np.asarray(np.clip(array, *self.range) if clip else array, dtype=np.float32)
+        if clip:
+            array = np.where(np.isfinite(array), np.clip(array, *self.range), np.nan)
+        return np.asarray(array, dtype=np.float32)
 
     @property
     def log_volume(self) -> float:

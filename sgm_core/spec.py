@@ -225,7 +225,8 @@ def jobs_of(experiment: ExperimentConfig, dataset: Path, reference: Path, store:
         main_metric(meta["kind"], wanted, str(meta.get("source", "")), bool(meta["labels"]))
     except UsageError as error:
         raise UsageError(f"experiments.{experiment.name}.selection.metric: {error}") from None
-    shape, modules = meta.get("shape"), folder_of(p.kind for p in experiment.processes.values())
+    kinds = [p.kind for p in experiment.processes.values()] + list(experiment.evaluation.under)
+    shape, modules = meta.get("shape"), folder_of(kinds)
     return [
         Job(
             spec=spec,

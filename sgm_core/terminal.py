@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sgm_core.denoise import mix
+from sgm_core.preconditioning import statistic_row
 from sgm_core.process.base import Process
 
 
@@ -47,7 +48,6 @@ def terminal_state_density(
     white = torch.linalg.solve_triangular(factor.to(u), u.flatten(2), upper=False)
     d = u[0, 0].numel()
     value = normal(white.flatten(1)) - d * float(factor.logdet())
-    row = process.precision_mean(t) / process.snr(t)
-    y = mix(row[None, None].to(u), u)[:, 0]
+    y = mix(statistic_row(process, t)[None, None].to(u), u)[:, 0]
     end, kind = terminal_density(denoiser, y, sigma, wanted)
     return value + end - terminal_density(None, y, sigma, "prior")[0], kind

@@ -11,8 +11,9 @@ m' m'^T sigma^2 and R zeta the rest of Sigma', independent of it. Any zeta will 
 denoiser; here it is one fixed draw per item shape, the same for every sample, so that a sample does
 not depend on its batch mates. An `edm` network sees y and sigma only, and needs no u'.
 
-Levels that the trained process does not reach: above, y shrinks by sigma' / sigma to its last level
-(there x_0 is small against the noise); below, it is taken for its first level.
+An `edm` network is asked about any level as it is. `native` and `mixed` ones know the levels of the
+trained process only: above them y shrinks by sigma' / sigma to the last one (there x_0 is small
+against the noise); below, y is taken for a state of the first.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sgm_core.preconditioning import Coefficients, Preconditioning, mix, reflection
+from sgm_core.preconditioning import Coefficients, Preconditioning, complement, mix
 from sgm_core.process.base import Process, as_time
 
 # Of the components of u' that carry no information; any number will do.
@@ -85,8 +86,7 @@ class Twin:
         mean = marginal.mean(time)
         carry_in = (inner.c_in @ mean[..., None]) * row[:, None]
         carry_skip = (inner.c_skip * mean).sum(-1, keepdim=True) * row
-        factor = marginal.cholesky(time)
-        across = factor @ reflection(marginal.whiten(mean, time))[..., 1:]
+        across = complement(marginal, time)
         frame = Coefficients(carry_in, carry_skip, inner.c_out, inner.sigma)
         return frame, inner.c_in @ across, (inner.c_skip[:, None] @ across)[:, 0]
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flows_checkout import PARAMS, ROOT
 
 from flows import adding, cli
+from flows.choices import process_of
+from flows.likelihood import has_levels
 from flows.project import mlflow_failed
+from flows.under import print_row, widths
+from sgm_core.errors import UsageError
+from sgm_core.report.under import line
 
 
 @pytest.fixture
@@ -78,6 +85,124 @@ def test_a_seed_beyond_the_range_is_wrong_usage(
         assert call(monkeypatch, "sample", "model", *options) == 2
         assert "seed" in capsys.readouterr().err
     assert not (project / "x.npy").exists()
+
+
+def test_a_process_by_its_label_in_params(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = PARAMS.replace("STEPS", "10")
+    labelled = "subvp: {}, slow: {kind: vp, beta_max: 5}}"
+    (project / "params.yaml").write_text(text.replace("subvp: {}}", labelled))
+    slow = process_of("slow")
+    assert isinstance(slow, dict) and (slow["kind"], slow["beta_max"]) == ("vp", 5.0)
+    assert process_of("vp") == "vp"  # a kind, whatever experiments call so
+    assert process_of("{kind: ve, sigma_min: 0.01}") == {"kind": "ve", "sigma_min": 0.01}
+    assert (process_of(None), process_of("my.sde:OU")) == (None, "my.sde:OU")
+    for wrong, words in (("slwo", "did you mean 'slow'?"), ("zzz", "choose one of: cld, edm,")):
+        with pytest.raises(UsageError, match="unknown process") as error:
+            process_of(wrong)
+        assert words in str(error.value)
+    both = text.replace("subvp: {}}", labelled).replace("{vp: {}}", "{slow: {kind: ve}}")
+    (project / "params.yaml").write_text(both)
+    with pytest.raises(UsageError, match="'slow' is not the same in the experiments rolls, again"):
+        process_of("slow")
+    (project / "params.yaml").unlink()
+    with pytest.raises(UsageError, match="unknown process 'slow'; did you mean 'flow'"):
+        process_of("slow")
+
+    from sgm_core.model import ScoreModel
+
+    (project / "params.yaml").write_text(text.replace("subvp: {}}", labelled))
+    ScoreModel(shape=(2,), net={"kind": "mlp", "width": 4, "depth": 1}).save(project / "model")
+    sample = ["sample", "model", "-n", "3", "--process"]
+    assert call(monkeypatch, *sample, "slow", "-o", "x.npy") == 0
+    assert call(monkeypatch, *sample, "{kind: vp, beta_max: 5}", "-o", "y.npy") == 0
+    assert (project / "x.npy").read_bytes() == (project / "y.npy").read_bytes()
+    capsys.readouterr()
+
+
+@pytest.fixture
+def densities(project: Path) -> Path:
+    """Models cld/, vp/ and of images wide/ (0 to 16) and unit/ (0 to 1), and items for them."""
+    from sgm_core.model import ScoreModel
+
+    points = {"kind": "mlp", "width": 4, "depth": 1}
+    pixels = {"kind": "unet", "channels": 4, "multipliers": [1], "blocks": 1}
+    for process in ("vp", "cld"):
+        model = ScoreModel(shape=(2,), net=points, process=process, sampling={"sigma_min": 0.01})
+        model.save(project / process)
+    for name, high in (("wide", 16), ("unit", 1)):
+        ScoreModel(shape=(1, 2, 2), net=pixels, data_range=(0, high)).save(project / name)
+    rng = np.random.default_rng(0)
+    np.save(project / "points.npy", rng.normal(size=(4, 2)))
+    np.save(project / "black.npy", rng.integers(0, 2, (3, 1, 2, 2)))
+    np.save(project / "gray.npy", rng.random((3, 1, 2, 2)))
+    np.save(project / "empty.npy", np.zeros((0, 2)))
+    (project / "folder.npy").mkdir()
+    return project
+
+
+def test_the_bound_beside_the_exact_density(
+    densities: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printed(*arguments: str) -> list[float]:
+        assert call(monkeypatch, "likelihood", *arguments, "points.npy") == 0
+        return [float(v) for v in re.findall(r"(-?\d+\.\d+) nats", capsys.readouterr().out)]
+
+    exact, lower = printed("cld", "--bound")
+    assert printed("cld") == [exact]
+    assert lower == pytest.approx(exact, abs=0.1)
+    under, bound = printed("vp", "--bound", "--process", "cld")
+    assert (under, bound) == pytest.approx((exact, lower), abs=0.01)
+    (ve,) = printed("vp", "--process", "{kind: ve, sigma_max: 5}")
+    assert ve == pytest.approx(exact, abs=0.5) and ve != printed("vp")[0]
+
+
+def test_levels_are_those_of_the_models_range(
+    densities: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model, file, words in (
+        ("wide", "black.npy", "bits/dim;"),
+        ("wide", "gray.npy", "values are not whole numbers"),
+        ("unit", "black.npy", "a range of 0 to 1 has no whole-numbered levels"),
+    ):
+        assert call(monkeypatch, "likelihood", model, file) == 0
+        said = capsys.readouterr().out
+        assert words in said and ("no bits/dim" in said) == (words != "bits/dim;")
+    ranges = [(0, 255), (0, 16), (-1, 1), (0, 1), (0, 2.5), (-8, 8)]
+    assert [has_levels(*r) for r in ranges] == [True, True, False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["vp", "points.npy", "--bound"], "--bound: 'vp' has no auxiliary channels"),
+        (["vp", "empty.npy"], "empty.npy: is empty; the model takes (n, 2)"),
+        (["vp", "folder.npy"], "folder.npy is a folder; name a file"),
+        (["vp", "points.npy", "--process", "vpp"], "did you mean 'vp'?"),
+        (["vp", "points.npy", "-o", "/proc/x.npy"], "--out: /proc is not a folder that can be"),
+        (["vp", "points.npy", "-o", "folder.npy"], "--out: folder.npy is a folder"),
+    ],
+)
+def test_wrong_likelihoods_are_one_sentence(
+    densities: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: str,
+) -> None:
+    assert call(monkeypatch, "likelihood", *arguments) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert words in error and error.count("sgm: ") == 1
+
+
+def test_the_table_of_processes_has_room_for_a_long_name(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"process": "custom.ornstein:OU", "trained": True, "nfe": 6, "metrics": {}}
+    cells = line(row, ["off"])
+    print_row(cells, widths(str(row["process"]), ["off"]))
+    assert capsys.readouterr().out.split("  ")[0] == "custom.ornstein:OU (trained under)"
 
 
 def test_wrong_params_name_the_field(

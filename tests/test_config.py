@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import yaml
 
 from sgm_core.config import load_config, parse_config
+from sgm_core.config.process import PROCESSES
 from sgm_core.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,6 +98,13 @@ MISTAKES: list[tuple[str, Any, list[str]]] = [
     ("experiments.digits.sampling.sampler", "sscs", ["'sscs'", "'vp'", "ddim"]),
     ("experiments.digits.dataset", ["digits"], ["dataset", "['digits']"]),
     ("experiments.digits.processes.vp.kind", ["vp"], ["kind", "['vp']"]),
+    ("experiments.digits.training.steps", 10**10, ["training.steps", "1000000000"]),
+    ("experiments.digits.training.betas", [1, 2, 3], ["betas: [1, 2, 3]", "at most 2 entries"]),
+    ("experiments.digits.training.betas", [0.9], ["training.betas: [0.9]", "too few entries"]),
+    ("experiments.digits.evaluation.under", "vp", ["under: 'vp'", "write a list"]),
+    ("experiments.digits.processes.ve.sigma_max", 1e30, ["ve", "sigma_max = 1e+30", "lower it"]),
+    ("experiments.digits.processes.mine", {"kind": "custom.ou"}, ["no class", "custom.ou:CLASS"]),
+    ("experiments.digits.processes.mine", {"kind": "custom/ou.py"}, ["write custom.ou:CLASS"]),
     ("experiments.../docs", {}, ["'../docs'", "not a name"]),
 ]
 
@@ -112,6 +122,131 @@ def test_a_mistake_gets_one_sentence(path: str, value: Any, words: list[str]) ->
     text = str(error.value)
     assert all(word in text for word in words), text
     assert "\n" not in text
+
+
+UNUSABLE: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("vp", {"beta_max": 1000}, ["beta_max = 1000.0", "noise level 3.84e+108", "lower"]),
+    ("vp", {"beta_max": 1e300}, ["beta_max = 1e+300", "noise level inf", "lower"]),
+    ("vp", {"beta_max": 1}, ["beta_max = 1.0", "keeps the data", "raise"]),
+    (
+        "vp",
+        {"schedule": "cosine", "beta_max": 10},
+        ["beta_max = 10.0", "schedule: cosine", "leave"],
+    ),
+    ("vp", {"s": 0.1}, ["s = 0.1", "schedule: linear", "leave it out"]),
+    ("subvp", {"beta_max": 1e30}, ["beta_max = 1e+30", "lower"]),
+    ("ve", {"sigma_max": 1e30}, ["sigma_max = 1e+30", "lower it"]),
+    ("ve", {"sigma_max": 1.0}, ["sigma_max = 1.0", "keeps the data", "raise it"]),
+    ("ve", {"sigma_min": 1e-300}, ["sigma_min = 1e-300", "raise it"]),
+    ("edm", {"sigma_max": 1e30}, ["sigma_max = 1e+30", "lower it"]),
+    ("flow", {"eps": 1e-300}, ["eps = 1e-300", "raise it"]),
+    ("cld", {"beta": 50}, ["m_inv = 4.0, beta = 50.0", "lower m_inv or beta"]),
+    ("cld", {"beta": 200}, ["beta = 200.0", "lower"]),
+    ("cld", {"beta": 1e300}, ["beta = 1e+300", "lower"]),
+    ("cld", {"beta": 1e-300}, ["beta = 1e-300", "raise"]),
+    ("cld", {"m_inv": 1e12}, ["m_inv", "1000000"]),
+    ("cld", {"gamma": 1e-300}, ["gamma", "1e-300"]),
+    ("psld", {"beta": 500}, ["gamma = 0.01, nu = 4.01, beta = 500.0", "lower"]),
+    ("psld", {"gamma": 4.0099999}, ["nu - gamma", "inverse mass"]),
+    ("hold3", {"omega": 40}, ["omega = 40.0, beta = 4.0", "lower omega or beta"]),
+    ("hold3", {"beta": 1e9}, ["beta = 1000000000.0", "lower"]),
+    ("hold3", {"beta": 1e-300}, ["beta = 1e-300", "raise"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields", "words"), UNUSABLE)
+def test_a_process_that_overflows_or_keeps_the_data_is_refused(
+    kind: str, fields: dict[str, Any], words: list[str]
+) -> None:
+    values = copy.deepcopy(VALUES)
+    values["experiments"]["digits"]["processes"] = {"mine": {"kind": kind, **fields}}
+    with pytest.raises(UsageError) as error:
+        parse_config(values)
+    text = str(error.value)
+    assert text.startswith("experiments.digits.processes.mine")
+    assert all(word in text for word in words), text
+    assert "\n" not in text
+
+
+# Each process next to the limits of what is accepted, at both ends.
+EDGES: list[tuple[str, dict[str, Any]]] = [
+    ("vp", {"beta_max": 55.0}),
+    ("vp", {"beta_max": 3.2}),
+    ("vp", {"beta_min": 1e-300}),
+    ("vp", {"schedule": "cosine", "s": 0.99}),
+    ("subvp", {"beta_max": 55.0}),
+    ("subvp", {"beta_max": 3.5}),
+    ("ve", {"sigma_min": 1e-6, "sigma_max": 1e6}),
+    ("ve", {"sigma_max": 2.0}),
+    ("edm", {"sigma_min": 1e-6, "sigma_max": 1e6}),
+    ("edm", {"sigma_max": 2.0}),
+    ("flow", {"eps": 1.1e-6}),
+    ("flow", {"eps": 0.1}),
+    ("cld", {"beta": 8.4}),
+    ("cld", {"beta": 1.15}),
+    ("cld", {"m_inv": 1e6, "beta": 0.0168}),
+    ("cld", {"m_inv": 1e-6, "beta": 16_800.0}),
+    ("cld", {"beta": 8.4, "gamma": 1e-6}),
+    ("cld", {"gamma": 100.0}),
+    ("psld", {"beta": 16.0}),
+    ("psld", {"beta": 2.5}),
+    ("psld", {"gamma": 4.007, "beta": 6.8}),
+    ("psld", {"gamma": 0.0, "kappa": 1e-6}),
+    ("psld", {"kappa": 100.0}),
+    ("hold3", {"beta": 9.7}),
+    ("hold3", {"beta": 1.8}),
+    ("hold3", {"omega": 1e6, "beta": 1.9e-5}),
+    ("hold3", {"omega": 1e-6, "beta": 1.9e7, "aux_variance": 1e-6}),
+    ("hold3", {"aux_variance": 100.0}),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields"), EDGES)
+def test_all_that_is_accepted_can_be_computed_with(kind: str, fields: dict[str, Any]) -> None:
+    """Kernels, levels, grids and samplers at the limits of the parameters."""
+    from sgm_core.oracle import gaussian_denoiser
+    from sgm_core.process import make_process
+    from sgm_core.process.probe import probe
+    from sgm_core.sample import make_sampler
+
+    process = make_process(kind, **fields)
+    probe(process)
+    level = PROCESSES[kind](**fields).largest_level()
+    assert level == pytest.approx(process.sigma_range()[1], rel=1e-9)
+    oracle = gaussian_denoiser(0.2, 0.5, (2,), process)
+    lowest = max(0.002, process.sigma_range()[0])
+    langevin = PROCESSES[kind].langevin
+    for name in ("ddim", "multistep_sde", "euler_maruyama", "sscs" if langevin else "heun"):
+        x = make_sampler(name, steps=25, sigma_min=lowest)(oracle, (400, 2), 0)
+        assert bool(x.isfinite().all()), name
+        if name in ("ddim", "multistep_sde"):  # with 25 steps over at most 12 decades
+            assert float(x.mean()) == pytest.approx(0.2, abs=0.15), name
+            assert float(x.std()) == pytest.approx(0.5, abs=0.25), name
+
+
+@pytest.mark.parametrize("where", ["processes", "under"])
+def test_a_grid_that_ends_above_the_noise_is_refused(where: str) -> None:
+    values = copy.deepcopy(VALUES)
+    digits = values["experiments"]["digits"]
+    digits["processes"] = {"low": {"kind": "ve", "sigma_max": 3.0}}
+    digits["sampling"] = {"sigma_min": 2.9}
+    parse_config(values)
+    if where == "under":
+        digits["processes"], digits["sampling"]["sigma_min"] = {"vp": {}}, 9.9
+        digits["evaluation"] = {"under": ["cld", "ve"]}
+        parse_config(values)  # the defaults reach further
+        return
+    digits["sampling"] = {"sigma_min": 5, "sampler": "ode"}
+    with pytest.raises(
+        UsageError, match=r"digits\.sampling\.sigma_min: 5\.0 is not below 3, .*'low'"
+    ):
+        parse_config(values)
+
+
+def test_reading_it_imports_no_torch() -> None:
+    code = "import sys; from sgm_core.config import load_config; load_config(sys.argv[1]); "
+    code += "assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code, str(ROOT / "params.yaml")], check=True, cwd=ROOT)
 
 
 def test_a_missing_or_broken_file_says_so(tmp_path: Path) -> None:

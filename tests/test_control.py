@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sgm_core.config.process import PROCESSES
 from sgm_core.control import Conditioned, Downsample, Gray, Mask, Operator
+from sgm_core.control.krylov import gain
 from sgm_core.control.paths import (
     clean_state,
     edit_level,
@@ -67,6 +68,22 @@ def test_adjoints(channels: int) -> None:
         left, right = (operator.forward(x) * z).sum(), (x * operator.adjoint(z)).sum()
         torch.testing.assert_close(left, right)
         assert operator.adjoint(z).shape == x.shape
+
+
+def test_the_doubt_of_a_jacobian_is_a_samples_own() -> None:
+    """Samples with fewer known values have smaller Krylov spaces; the batch must not tell."""
+    jacobians = normal(4, 5, 5, seed=7) + 2 * torch.eye(5, dtype=torch.float64)
+    masks = torch.arange(5)[None] < torch.tensor([1, 2, 3, 5])[:, None]
+    residual = normal(4, 5, seed=8) * masks
+
+    def found(some: slice) -> Tensor:
+        def spread(w: Tensor) -> Tensor:
+            return torch.einsum("bij,bj->bi", jacobians[some], w)
+
+        return gain(spread, Mask(masks[some]), residual[some], STD**2, 3)
+
+    alone = torch.cat([found(slice(i, i + 1)) for i in range(4)])
+    torch.testing.assert_close(found(slice(0, 4)), alone, rtol=0, atol=1e-12)
 
 
 def test_wrong_operators_are_one_sentence() -> None:

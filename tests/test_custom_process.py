@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -82,6 +83,11 @@ class Untyped(OU):
 
 class Odd(OU):
     def __init__(self, theta: Tensor) -> None:
+        super().__init__()
+
+
+class Dated(OU):
+    def __init__(self, schema: float = 3.0) -> None:
         super().__init__()
 
 
@@ -212,15 +218,24 @@ WRONG = {
     "{kind: 'my_ou:OU', theta: fast}": "ou.theta: 'fast' is not valid: input should be a valid",
     "{kind: 'my_ou:OU', theta: true}": "ou.theta: True is not valid: write a number",
     "{kind: 'my_ou:OU', theta: -1.0}": "theta = -1.0 does not forget the data",
-    "{kind: 'my_uo:OU'}": "there is no module 'my_uo'; put my_uo.py next to params.yaml",
-    "{kind: 'my_ou:UO'}": "my_ou.py has no class 'UO'; choose one of: Half, OU, Odd",
-    "{kind: 'my_ou:function'}": "my_ou:function is no forward process; derive the class from",
+    "{kind: 'my_uo:OU'}": "there is no module 'my_uo'; put custom/my_uo.py next to params.yaml and "
+    "write custom.my_uo:OU",
+    "{kind: 'custom.oo:OU'}": "no module 'custom.oo'; put custom/oo.py next to params.yaml",
+    "{kind: custom.ou}": "'custom.ou' names a file and no class in it; write custom.ou:CLASS",
+    "{kind: 'os:system'}": "os:system: 'system' is no class; name a class derived from sgm_core.",
+    "{kind: 'sys:Foo'}": "sys:Foo: module 'sys' has no class 'Foo'",
+    "{kind: 'decimal:Decimal'}": "Decimal is no forward process; derive the class from",
+    "{kind: 'my_ou:UO'}": "my_ou.py has no class 'UO'; choose one of: Dated, Half, OU, Odd",
+    "{kind: 'my_ou:function'}": "my_ou:function: 'function' is no class; name a class derived from",
     "{kind: 'my_ou:ScalarProcess'}": "my_ou:ScalarProcess is no forward process",
     "{kind: 'my_ou:Half'}": "my_ou:Half has no alpha, noise_rate, rate, transition, variance; write",
     "{kind: 'my_ou:Unnamed'}": "my_ou:Unnamed has no name; write kind = 'unnamed'",
     "{kind: 'my_ou:Untyped'}": "parameter 'theta' has no type; write theta: float",
     "{kind: 'my_ou:Odd'}": "params.yaml cannot hold a parameter of it",
-    "{kind: 'my_ou:'}": "'my_ou:' is not valid: write module:Class, such as my_sde:OU",
+    "{kind: 'my_ou:'}": "'my_ou:' is not valid: write custom.FILE:CLASS, such as custom.ou:OU",
+    "{kind: 'my_ou:Dated'}": "__init__ has a parameter 'schema'; give it another name",
+    "{kind: 'my_ou:OU', theta: 0.1}": "my_ou:OU: sigma_eff(t_max) = 0.471 is below 2",
+    "{kind: 'my_ou:OU', theta: 50}": "sigma_eff(t_max) = 5.18e+21 is above 1e+06",
     "{kind: 'broken:OU'}": "broken cannot be imported (SyntaxError",
     "{kind: 'lonely:OU'}": "lonely cannot be imported (No module named 'nowhere_at_all')",
     "{kind: 'json:OU'}": "the name 'json' is taken by",
@@ -239,6 +254,53 @@ def test_mistakes_are_one_sentence(project: Path, entry: str) -> None:
     assert WRONG[entry] in str(error.value)
     assert str(error.value).startswith("params.yaml: experiments.rolls.processes.ou")
     assert "\n" not in str(error.value)
+
+
+BROKEN = {
+    "def mean(self, t): return self.alpha(as_time(t))": "mean(t) returns shape (17,) for 17 times; "
+    "return (17, 1)",
+    "def mean(self, t): return super().mean(t).flatten()[:, None]": "mean(t) returns shape (1, 1) "
+    "for one time; return (1,)",
+    "def covariance(self, t): return super().covariance(t).float()": "covariance(t) returns float32",
+    "def covariance(self, t): return -super().covariance(t)": "sigma_eff(t) is 0 or not finite",
+    "def drift(self, t): return -self.theta": "drift(t) returns float; return a float64 tensor",
+    "def diffusion(self, t): return super().diffusion(t) / 0": "diffusion(t) is not finite",
+    "def diffusion(self, t): raise KeyError(t)": "diffusion(t) fails (KeyError",
+    "def rate(self, t): return t.nope": "drift(t) fails (AttributeError",
+    "def transition(self, s, t): return torch.exp(as_time(s) - as_time(t))": "transition(s, t) "
+    "returns shape (16,) for 16 times; return (16, 1, 1)",
+    "def variance(self, t): return t * torch.exp(-20 * t)": "does not grow from t = ",
+    "def variance(self, t): return 0.1 + t": "sigma_eff(t_min) = 0.316 is above 0.1",
+    "def variance(self, t): return 0 * t": "sigma_eff(t) is 0 or not finite",
+    "t_max = 0": "t_min = 1e-07 and t_max = 0; write 0 < t_min < t_max",
+}
+
+
+@pytest.mark.parametrize("line", BROKEN)
+def test_a_class_that_breaks_the_contract_is_refused_with_its_method(
+    project: Path, line: str
+) -> None:
+    source = f"{OU}\n\nclass Broken(OU):\n    kind = 'broken'\n    {line}\n"
+    (project / "my_ou.py").write_text(source)
+    (project / "params.yaml").write_text(PARAMS.replace("my_ou:OU", "my_ou:Broken"))
+    with pytest.raises(UsageError) as error:
+        load_config(project / "params.yaml")
+    text = str(error.value)
+    assert "processes.ou: is not valid: my_ou:Broken: " in text
+    assert BROKEN[line] in text and "\n" not in text, text
+
+
+def test_a_default_is_read_like_a_value(project: Path) -> None:
+    """`theta: float = 3` and an explicit 3 are one cell."""
+    (project / "my_ou.py").write_text(OU.replace("theta: float = 3.0", "theta: float = 3"))
+    texts = (PARAMS.replace("theta: 4.0", words) for words in ("s: 1", "theta: 3"))
+    found = []
+    for text in texts:
+        (project / "params.yaml").write_text(text)
+        params = load_config(project / "params.yaml").experiments["rolls"].processes["ou"]
+        found.append(json.dumps(params.model_dump()))
+        assert params.largest_level() == pytest.approx(math.sqrt(math.expm1(6.0)))
+    assert found == ['{"theta": 3.0, "s": 1.0}'] * 2
 
 
 def test_a_parameter_without_default_is_asked_for(project: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from sgm_core.config.process import PROCESSES
 from sgm_core.denoise import Denoiser, Preconditioning
 from sgm_core.divergence import Trace
-from sgm_core.errors import UsageError
+from sgm_core.errors import SgmError, UsageError
 from sgm_core.integrate import dopri5
 from sgm_core.levels import times_of
 from sgm_core.likelihood import bits_per_dim, bound, log_prob
@@ -22,6 +23,8 @@ from sgm_core.model import ScoreModel
 from sgm_core.nets import make_net
 from sgm_core.oracle import MixtureDenoiser, gaussian_denoiser
 from sgm_core.process import make_process
+from sgm_core.process.base import ScalarProcess, as_time
+from sgm_core.process.ve import VE
 from sgm_core.sample import make_sampler
 from sgm_core.sample.noise import NoiseStream
 
@@ -84,9 +87,9 @@ def test_a_sample_that_blows_up_leaves_the_others_alone() -> None:
     assert bool(found.state[0].isnan().all())
     assert found.state[1].item() == pytest.approx(0.2 / (1 - 0.2 * 1.5), rel=1e-6)
     short = dopri5(
-        square, torch.full((1, 1), 0.2).double(), 0.0, 1.5, rtol=1e-8, atol=1e-8, max_steps=2
+        square, torch.full((1, 1), 0.2).double(), 0.0, 1.5, rtol=1e-8, atol=1e-8, max_calls=13
     )
-    assert not short.finished[0]
+    assert not short.finished[0] and short.calls[0] == 13
     assert not short.state.isnan().any()
 
 
@@ -132,11 +135,49 @@ def test_times_of_levels(name: str, parameters: dict[str, Any]) -> None:
     torch.testing.assert_close(found, level, rtol=0, atol=1e-10)
 
 
+@dataclass
+class Line(ScalarProcess):
+    """m = 1, Sigma = t^2, as a dataclass: equal by value, and so without a hash."""
+
+    t_max: float = 1.05
+    kind = "line"
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def variance(self, t: Tensor) -> Tensor:
+        return t.square()
+
+    def rate(self, t: Tensor) -> Tensor:
+        return torch.zeros_like(t)
+
+    def noise_rate(self, t: Tensor) -> Tensor:
+        return 2 * t
+
+    def transition(self, s: float | Tensor, t: float | Tensor) -> Tensor:
+        return torch.ones_like(as_time(t) - as_time(s))[..., None, None]
+
+
+def test_a_process_need_not_be_hashable() -> None:
+    process, other = Line(20.0), Line(30.0)
+    for one in (process, other):
+        level = torch.tensor([0.01, 1.0, one.t_max]).double()
+        torch.testing.assert_close(times_of(one, level.log()), level, rtol=1e-9, atol=0)
+    narrow = Line(1.05)
+    narrow.t_min = 1.0
+    level = torch.tensor(1.02).double()
+    torch.testing.assert_close(times_of(narrow, level.log()), level)
+    oracle = gaussian_denoiser(0.2, 0.5, (1,), process)
+    x = items(2, 1)
+    found = log_prob(oracle, x, sigma_min=0.1, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(found.value, oracle.log_density(x, 0.1), rtol=0, atol=1e-6)
+
+
 def test_levels_that_overflow_are_one_sentence() -> None:
     with pytest.raises(
         UsageError, match="'ve': noise levels from 0.01.* to inf cannot be computed"
     ):
-        log_prob(mixture("ve", sigma_max=1e300), items(1, 2))
+        log_prob(MixtureDenoiser(WEIGHTS, MEANS, STDS, VE(0.01, 1e300)), items(1, 2))
 
 
 # --- exact likelihood
@@ -256,6 +297,20 @@ def test_a_denoiser_that_is_not_finite_gives_nan() -> None:
     assert found.value.isnan().tolist() == [True, False]
 
 
+def test_a_solution_that_no_item_reaches_the_end_of_is_an_error() -> None:
+    class Rough:
+        process, nfe = make_process("vp"), 0
+
+        def __call__(self, u: Tensor, t: Tensor) -> Tensor:
+            self.nfe += 1
+            return 1e-2 * (1e9 * u[:, 0]).sin()
+
+    rough = Rough()
+    with pytest.raises(SgmError, match="none of 2 items ended in 5000 evaluations at rtol 1e-05"):
+        log_prob(rough, items(2, 1))
+    assert rough.nfe <= 5000
+
+
 # --- the papers' bound
 
 
@@ -325,7 +380,10 @@ def test_bits_of_uniform_noise_are_the_bits_of_its_values() -> None:
     [
         ({"divergence": "exat"}, "unknown divergence 'exat'; did you mean 'exact'?"),
         ({"probes": 0}, "probes: 0 is not valid"),
-        ({"rtol": 0.0}, "rtol: 0.0 is not valid"),
+        ({"rtol": 0.0}, "rtol: 0.0 is not valid: choose between 1e-10 and 1"),
+        ({"atol": 1e-12}, "atol: 1e-12 is not valid: choose between 1e-10 and 1"),
+        ({"seeds": -1}, "seeds: -1 is not valid"),
+        ({"x": torch.zeros(2, 0)}, "x: shape (2, 0) is not valid"),
         ({"sigma_min": 1e4}, "sigma_min: 10000.0 is not valid: choose between 0 and"),
         ({"terminal": "end"}, "terminal: 'end' is not valid"),
         ({"seeds": [1, 2, 3]}, "seeds: 3 seeds for 2 items"),

@@ -233,6 +233,27 @@ def test_the_log_density_is_in_the_datas_units(process: str | None) -> None:
     np.testing.assert_allclose(found.value.numpy(), expected, atol=tolerance)
 
 
+def test_the_papers_bound_is_in_the_datas_units_and_below_the_density() -> None:
+    x = np.array([[1.0, -3.0], [4.0, -2.2], [-3.0, -3.5]])
+    for process in ("cld", "hold3"):
+        model = gaussian(process)
+        exact = model.log_prob(x, sigma_min=1e-2).value
+        lower = model.bound(x, draws=2, sigma_min=1e-2)
+        assert lower.draws == 2 and lower.process == process
+        # The exact denoiser closes the gap up to the noise of the auxiliary states.
+        np.testing.assert_allclose(lower.value.numpy(), exact.numpy(), atol=0.05)
+    other = gaussian("vp").bound(x, process="cld", sigma_min=1e-2)
+    np.testing.assert_allclose(
+        other.value.numpy(), gaussian("cld").log_prob(x, sigma_min=1e-2).value.numpy(), atol=0.05
+    )
+    with pytest.raises(UsageError, match="'vp' has no auxiliary channels; use log_prob"):
+        gaussian("vp").bound(x)
+    with pytest.raises(UsageError, match="label: 1 was given and this model has no classes"):
+        gaussian("cld").bound(x, label=1)
+    with pytest.raises(UsageError, match="draws: 0 is not valid"):
+        gaussian("cld").bound(x, draws=0)
+
+
 def test_data_range_and_model_space() -> None:
     images = ScoreModel(shape=(1, 2, 2), data_range=(0, 16))
     x = np.array([[[[0, 16], [8, 4]]]], dtype=np.uint8)
@@ -273,6 +294,10 @@ def test_data_range_and_model_space() -> None:
         ({"process": {"kind": "ve", "sigma_min": -1}}, ["sigma_min", "-1"]),
         ({"process": 3}, ["process: 3", "name"]),
         ({"options": {"eta": 0.5}}, ["'multistep_sde'", "no option 'eta'"]),
+        ({"options": {"oder": 2}}, ["no option 'oder'", "'order'"]),
+        ({"options": {"sigma_min": 1}}, ["no option 'sigma_min'", "write sampling.sigma_min"]),
+        ({"options": {"stps": 1}}, ["no option 'stps'; choose one of: order"]),
+        ({"sampler": "ancestral", "options": {"eta": 1}}, ["no option 'eta'; leave it out"]),
         ({"options": {"order": 9}}, ["order: 9", "from 1 to 4"]),
         ({"options": {"order": 1.5}}, ["order: 1.5", "whole"]),
         ({"options": 0.5}, ["options: 0.5", "dictionary"]),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sgm_core.config.process import PROCESSES
 from sgm_core.errors import UsageError
+from sgm_core.preconditioning import complement, outer_state, statistic_row
 from sgm_core.process import make_process
 from sgm_core.process.base import Process
 from sgm_core.sample.propagator import propagators
@@ -181,6 +182,27 @@ def test_transition_composes_and_carries_the_mean(name: str, parameters: dict[st
         p.transition(0.1, 0.6) @ p.mean(0.1), p.mean(0.6), rtol=1e-12, atol=0
     )
     assert p.transition(torch.zeros(3, 5), torch.ones(5)).shape == (3, 5, p.k, p.k)
+
+
+@pytest.mark.parametrize(("name", "parameters"), CASES)
+def test_a_state_splits_into_its_statistic_and_the_rest(
+    name: str, parameters: dict[str, Any]
+) -> None:
+    """Sigma = m m^T / SNR + R R^T, and the statistic of m x + R zeta is x."""
+    p = make_process(name, **parameters).marginal
+    t = p.time_of(torch.tensor([0.05, 0.5, 3.0], dtype=torch.float64))
+    mean, rest, row = p.mean(t), complement(p, t), statistic_row(p, t)
+    assert rest.shape == (3, p.k, p.k - 1)
+    found = mean[..., None] * mean[..., None, :] / p.snr(t)[:, None, None] + rest @ rest.mT
+    size = p.covariance(t).diagonal(dim1=-2, dim2=-1).sqrt()
+    assert ((found - p.covariance(t)).abs() <= 1e-9 * size[..., None] * size[:, None]).all()
+    x, zeta = torch.tensor([0.3, -1.0, 2.0]).double(), torch.ones(3, p.k - 1, 1).double()
+    u = outer_state(mean, x[:, None]) + rest @ zeta
+    torch.testing.assert_close((row * u[..., 0]).sum(1), x, rtol=0, atol=1e-8)
+    for i in range(3):  # one mean for all items, or one each
+        torch.testing.assert_close(
+            outer_state(mean[i], x[:, None])[i], outer_state(mean, x[:, None])[i]
+        )
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])

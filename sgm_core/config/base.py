@@ -75,7 +75,22 @@ def _explain(error: ValidationError, path: list[str], model: type[Frozen]) -> Us
         choices = [] if len(first["loc"]) > 1 else list(model.model_fields)
         return UsageError(f"{where}: unknown field {name!r}{did_you_mean(name, choices)}")
     if first["type"] == "missing":
+        if isinstance(first["loc"][-1], int):
+            where = where.rpartition(".")[0]
+            return UsageError(f"{where}: {first['input']!r} is not valid: has too few entries")
         return UsageError(f"{where}: is missing; add it")
-    message = first["msg"].removeprefix("Value error, ")
+    message = _message(first)
     shown = "" if first["type"] == "value_error" and not first["loc"] else f"{first['input']!r} "
     return UsageError(f"{where}: {shown}is not valid: {message[:1].lower()}{message[1:]}")
+
+
+def _message(complaint: Any) -> str:
+    """What is wrong in a reader's words: YAML has lists and no tuples."""
+    context = complaint.get("ctx", {})
+    if complaint["type"] in ("tuple_type", "list_type"):
+        return "write a list, such as [a, b]"
+    if complaint["type"] == "too_long":
+        return f"write at most {context['max_length']} entries"
+    if complaint["type"] == "too_short":
+        return f"write at least {context['min_length']} entries"
+    return str(complaint["msg"]).removeprefix("Value error, ")

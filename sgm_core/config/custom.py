@@ -1,10 +1,12 @@
-"""Forward processes of the user's own: `processes: {ou: {kind: "my_ou:OU", theta: 2.0}}`.
+"""Forward processes of the user's own: `processes: {ou: {kind: "custom.ou:OU", theta: 2.0}}`.
 
-`my_ou` is a module in the folder of params.yaml (or an installed one), `OU` a subclass of
+`custom.ou` is the file custom/ou.py beside params.yaml (DVC depends on that folder; any other module
+of the project, or an installed one, will do without it), `OU` a subclass of
 `sgm_core.process.base.Process` with the class attributes `kind` and `k` (and `langevin = True`, if
 the samplers for Langevin processes can split it). Its parameters are the keyword arguments of
 `__init__`: annotations and defaults become a model like those of the built-in processes, so that the
-same mistakes get the same sentences.
+same mistakes get the same sentences; and the process that they make is asked whether it keeps the
+contract (sgm_core.process.probe).
 
 Reading such an entry imports the module, and with it torch; a params.yaml without one stays light.
 """
@@ -13,19 +15,21 @@ from __future__ import annotations
 
 import inspect
 import sys
+import warnings
 from collections.abc import Iterable
 from importlib import import_module, invalidate_caches
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, get_type_hints
 
-from pydantic import create_model, model_validator
+from pydantic import ConfigDict, create_model, model_validator
 
 from sgm_core.code import installed, outside
 from sgm_core.config.process import PROCESSES, ProcessParams
 from sgm_core.errors import UsageError, did_you_mean
 
 PARAMS = "params.yaml"
+FOLDER = "custom"
 PROCESS = ("sgm_core.process.base", "Process")
 RESERVED = ("kind", "target", "langevin", "process_class")
 
@@ -33,16 +37,31 @@ RESERVED = ("kind", "target", "langevin", "process_class")
 class CustomParams(ProcessParams):
     """Base of the parameters of a custom process."""
 
+    # A default is read like a value (`theta: float = 5` is 5.0), so that both have one key.
+    model_config = ConfigDict(validate_default=True)
     process_class: ClassVar[type]
 
     @model_validator(mode="after")
     def _accepted(self) -> CustomParams:
-        """Ask the class itself, whose __init__ may refuse values."""
+        """Ask the class itself: __init__ may refuse values, and its kernel must work."""
+        process = self._process()
         try:
-            type(self).process_class(**self.model_dump())
+            # By name: configuration imports no torch, the user's class has.
+            import_module("sgm_core.process.probe").probe(process)
+        except ValueError as error:
+            raise ValueError(f"{self.kind}: {error}") from None
+        return self
+
+    def _process(self) -> Any:
+        try:
+            return type(self).process_class(**self.model_dump())
         except Exception as error:
             raise ValueError(f"{self.kind} refuses these parameters: {_words(error)}") from None
-        return self
+
+    def largest_level(self) -> float:
+        """Return sigma_eff(t_max), as the class computes it."""
+        process = self._process()
+        return float(process.marginal.sigma_eff(process.t_max))
 
 
 class Processes(dict[str, type[ProcessParams]]):
@@ -108,15 +127,19 @@ def load_class(kind: str) -> type:
     """
     module_name, _, name = kind.partition(":")
     if not name.isidentifier() or not all(p.isidentifier() for p in module_name.split(".")):
-        raise UsageError(f"{kind!r} is not valid: write module:Class, such as my_sde:OU")
+        raise UsageError(
+            f"{kind!r} is not valid: write {FOLDER}.FILE:CLASS, such as {FOLDER}.ou:OU"
+        )
     module = _import(kind, module_name)
     cls = getattr(module, name, None)
     if cls is None:
         ours = [n for n, v in vars(module).items() if isinstance(v, type) and _is_process(v)]
-        raise UsageError(
-            f"{kind}: {module.__file__} has no class {name!r}{did_you_mean(name, ours)}"
-        )
-    if not isinstance(cls, type) or not _is_process(cls):
+        file = getattr(module, "__file__", None) or f"module {module_name!r}"
+        raise UsageError(f"{kind}: {file} has no class {name!r}{did_you_mean(name, ours)}")
+    if not isinstance(cls, type):
+        base = ".".join(PROCESS)
+        raise UsageError(f"{kind}: {name!r} is no class; name a class derived from {base}")
+    if not _is_process(cls):
         raise UsageError(f"{kind} is no forward process; derive the class from {'.'.join(PROCESS)}")
     if inspect.isabstract(cls):
         missing = ", ".join(sorted(cls.__abstractmethods__))  # type: ignore[attr-defined]
@@ -129,6 +152,27 @@ def load_class(kind: str) -> type:
             f"{kind} does not say its channels; write k = 1 in the class (2 or 3: Langevin)"
         )
     return cls
+
+
+def check_kind(kind: object) -> None:
+    """Refuse the name of a file in place of "module:Class".
+
+    Raises:
+        UsageError: says how to write it.
+    """
+    if isinstance(kind, str) and "." in kind and not is_custom(kind):
+        module = kind.removesuffix(".py").replace("/", ".").strip(".")
+        raise UsageError(f"{kind!r} names a file and no class in it; write {module}:CLASS")
+
+
+def _advice(kind: str) -> str:
+    """Where a module that is not there belongs."""
+    module, _, name = kind.partition(":")
+    parts = module.split(".")
+    if parts[0] == FOLDER and len(parts) > 1:
+        return f"put {'/'.join(parts)}.py next to {PARAMS}"
+    file = parts[-1]
+    return f"put {FOLDER}/{file}.py next to {PARAMS} and write {FOLDER}.{file}:{name}"
 
 
 def _is_process(cls: type) -> bool:
@@ -154,8 +198,7 @@ def _import(kind: str, name: str) -> ModuleType:
             module = import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
-            where = f"next to {PARAMS}"
-            raise UsageError(f"{kind}: there is no module {name!r}; put {top}.py {where}") from None
+            raise UsageError(f"{kind}: there is no module {name!r}; {_advice(kind)}") from None
         raise UsageError(f"{kind}: {name} cannot be imported ({error}); install it") from None
     except Exception as error:
         raise UsageError(f"{kind}: {name} cannot be imported ({_words(error)}); mend it") from None
@@ -179,6 +222,8 @@ def _forget_if_edited(name: str) -> None:
 
 def _state(name: str) -> dict[str, int]:
     """A module and what it imports of its project, with the times of their last edits."""
+    if name.partition(".")[0] in sys.stdlib_module_names:
+        return {}  # some of them have no file
     return {module: file.stat().st_mtime_ns for module, file in outside([name]).items()}
 
 
@@ -205,15 +250,18 @@ def _model(kind: str, cls: type) -> type[CustomParams]:
         name = parameter.name
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        if name in RESERVED or name.startswith("_") or parameter.kind == parameter.POSITIONAL_ONLY:
+        taken = name in RESERVED or name.startswith("_") or hasattr(CustomParams, name)
+        if taken or parameter.kind == parameter.POSITIONAL_ONLY:
             raise UsageError(f"{kind}: __init__ has a parameter {name!r}; give it another name")
         if name not in hints:
             raise UsageError(f"{kind}: parameter {name!r} has no type; write {name}: float")
         empty = parameter.default is parameter.empty
         fields[name] = (hints[name], ... if empty else parameter.default)
     try:
-        model = create_model(cls.__name__, __base__=CustomParams, __module__=__name__, **fields)
-        model.model_json_schema()
+        with warnings.catch_warnings():  # of names that pydantic would rather keep
+            warnings.simplefilter("ignore")
+            model = create_model(cls.__name__, __base__=CustomParams, __module__=__name__, **fields)
+            model.model_json_schema()
     except Exception as error:
         reason = f"params.yaml cannot hold a parameter of it ({_words(error)})"
         raise UsageError(f"{kind}: {reason}; use numbers, texts, or lists of them") from None

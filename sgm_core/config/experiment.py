@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from sgm_core.config.base import Frozen, build, build_kind
-from sgm_core.config.custom import ALL_PROCESSES, custom_params, is_custom, use_folder
+from sgm_core.config.custom import ALL_PROCESSES, check_kind, custom_params, is_custom, use_folder
 from sgm_core.config.data import DATASETS, DatasetParams
 from sgm_core.config.net import NETS, NetParams
 from sgm_core.config.process import ProcessParams
@@ -175,11 +175,12 @@ def _experiment(
 def _process(label: str, params: object, where: list[str]) -> ProcessParams:
     """Validate a process: a built-in one, or "module:Class" of the project's own."""
     kind = params.get("kind") if isinstance(params, Mapping) else None
-    if is_custom(kind):
-        try:
+    try:
+        check_kind(kind)
+        if is_custom(kind):
             custom_params(str(kind))
-        except UsageError as error:
-            raise UsageError(f"{'.'.join(where)}.kind: {error}") from None
+    except UsageError as error:
+        raise UsageError(f"{'.'.join(where)}.kind: {error}") from None
     return build_kind(ALL_PROCESSES, label, params, where)
 
 
@@ -210,7 +211,7 @@ def _check_data(where: str, experiment: ExperimentConfig, data: DatasetParams) -
 
 
 def _check_sampling(where: str, experiment: ExperimentConfig) -> None:
-    """Refuse, before anything is trained, a sampler that cannot run under one of the processes."""
+    """Refuse, before anything is trained, sampling that cannot run under one of the processes."""
     name = experiment.sampling.sampler
     for label, process in experiment.processes.items():
         if not sampler_fits(name, process.langevin):
@@ -218,6 +219,14 @@ def _check_sampling(where: str, experiment: ExperimentConfig) -> None:
             raise UsageError(
                 f"{where}.sampling.sampler: {name!r} is not for process {label!r} "
                 f"({process.kind}); choose one of: {', '.join(others)}"
+            )
+    levels = {label: process.largest_level() for label, process in experiment.processes.items()}
+    levels |= {name: ALL_PROCESSES[name]().largest_level() for name in experiment.evaluation.under}
+    for label, level in levels.items():
+        if experiment.sampling.sigma_min >= level:
+            raise UsageError(
+                f"{where}.sampling.sigma_min: {experiment.sampling.sigma_min} is not below "
+                f"{level:.3g}, the largest noise level of process {label!r}; lower it"
             )
 
 

@@ -2,16 +2,28 @@
 
 A new process is one class here (its parameters, with defaults and ranges) and one file with its
 kernel in `sgm_core/process/`; `target` ties the two together. No torch is imported here, so that a
-cell's key is known in milliseconds.
+cell's key is known in milliseconds. `largest_level` is sigma_eff(t_max) in closed form, held against
+the kernels by the tests: a process that keeps the data, or overflows, is refused before training.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import math
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from sgm_core.config.base import Frozen
+from sgm_core.config.critical import second_order, third_order
+
+# Sampling starts from noise alone: at level 2, unit data is a fifth of the variance that is seen.
+# Above the upper limit the grids spend their steps where nothing happens, and float64 runs out.
+FORGOTTEN, LARGEST = 2.0, 1e6
+# The least sigma_min of processes that start with noise.
+SMALLEST = 1e-6
+
+# An initial variance of auxiliary channels, relative to the stationary one.
+Auxiliary = Annotated[float, Field(ge=1e-6, le=100)]
 
 
 class ProcessParams(Frozen):
@@ -20,6 +32,32 @@ class ProcessParams(Frozen):
     kind: ClassVar[str]
     target: ClassVar[str]
     langevin: ClassVar[bool] = False
+
+    def largest_level(self) -> float:
+        """Return sigma_eff(t_max), the noise level that sampling starts from."""
+        raise NotImplementedError
+
+    def _check_level(self, *names: str, falling: bool = False) -> None:
+        """Refuse parameters under which the data is not forgotten, or the kernel overflows.
+
+        Args:
+            names: the fields that the largest level grows with; `falling`: that it falls with.
+        """
+        try:
+            level = self.largest_level()
+        except OverflowError:
+            level = math.inf
+        if FORGOTTEN <= level <= LARGEST:
+            return
+        values = ", ".join(f"{name} = {getattr(self, name)}" for name in names)
+        them = "it" if len(names) == 1 else " or ".join(names)
+        if level < FORGOTTEN:
+            why, grow = f"which keeps the data; reach at least {FORGOTTEN:g}:", not falling
+        else:
+            why, grow = f"which cannot be computed with; stay below {LARGEST:g}:", falling
+        fix = "raise" if grow else "lower"
+        end = "ends" if len(names) == 1 else "end"
+        raise ValueError(f"{values} {end} at noise level {level:.3g}, {why} {fix} {them}")
 
 
 class VPParams(ProcessParams):
@@ -35,12 +73,30 @@ class VPParams(ProcessParams):
     s: float = Field(0.008, gt=0, lt=1, description="offset of the cosine schedule")
 
     @model_validator(mode="after")
-    def _ordered(self) -> VPParams:
+    def _works(self) -> VPParams:
+        for name in ("beta_min", "beta_max") if self.schedule == "cosine" else ("s",):
+            value = getattr(self, name)
+            if value != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name} = {value} has no part in schedule: {self.schedule}; leave it out"
+                )
         if self.beta_max < self.beta_min:
             raise ValueError(
                 f"beta_max = {self.beta_max} is below beta_min = {self.beta_min}; raise beta_max"
             )
+        self._check_level("beta_min", "beta_max")
         return self
+
+    def _rate_integral(self) -> float:
+        """Return B(t_max)."""
+        if self.schedule == "linear":
+            return 0.5 * (self.beta_min + self.beta_max)
+        first, last = (0.5 * math.pi * (t + self.s) / (1 + self.s) for t in (0.0, 0.999))
+        return 2.0 * math.log(math.cos(first) / math.cos(last))
+
+    def largest_level(self) -> float:
+        """Return sqrt(exp(B) - 1)."""
+        return math.sqrt(math.expm1(self._rate_integral()))
 
 
 class SubVPParams(VPParams):
@@ -48,6 +104,10 @@ class SubVPParams(VPParams):
 
     kind: ClassVar[str] = "subvp"
     target: ClassVar[str] = "sgm_core.process.subvp:SubVP"
+
+    def largest_level(self) -> float:
+        """Return 2 sinh(B/2)."""
+        return 2.0 * math.sinh(0.5 * self._rate_integral())
 
 
 class VEParams(ProcessParams):
@@ -59,9 +119,14 @@ class VEParams(ProcessParams):
     sigma_max: float = Field(50.0, gt=0, description="noise level at t = 1")
 
     @model_validator(mode="after")
-    def _ordered(self) -> VEParams:
-        _check_levels(self.sigma_min, self.sigma_max)
+    def _works(self) -> VEParams:
+        _check_order(self.sigma_min, self.sigma_max)
+        self._check_level("sigma_max")
         return self
+
+    def largest_level(self) -> float:
+        """Return sigma_max."""
+        return self.sigma_max
 
 
 class EDMParams(ProcessParams):
@@ -73,9 +138,14 @@ class EDMParams(ProcessParams):
     sigma_max: float = Field(80.0, gt=0, description="largest time, where sampling starts")
 
     @model_validator(mode="after")
-    def _ordered(self) -> EDMParams:
-        _check_levels(self.sigma_min, self.sigma_max)
+    def _works(self) -> EDMParams:
+        _check_order(self.sigma_min, self.sigma_max)
+        self._check_level("sigma_max")
         return self
+
+    def largest_level(self) -> float:
+        """Return sigma_max."""
+        return self.sigma_max
 
 
 class FlowParams(ProcessParams):
@@ -84,6 +154,15 @@ class FlowParams(ProcessParams):
     kind: ClassVar[str] = "flow"
     target: ClassVar[str] = "sgm_core.process.flow:Flow"
     eps: float = Field(1e-3, gt=0, le=0.1, description="sampling starts at t = 1 - eps")
+
+    @model_validator(mode="after")
+    def _works(self) -> FlowParams:
+        self._check_level("eps", falling=True)
+        return self
+
+    def largest_level(self) -> float:
+        """Return (1 - eps) / eps."""
+        return (1.0 - self.eps) / self.eps
 
 
 class LangevinParams(ProcessParams):
@@ -101,9 +180,19 @@ class CLDParams(LangevinParams):
 
     kind: ClassVar[str] = "cld"
     target: ClassVar[str] = "sgm_core.process.cld:CLD"
-    m_inv: float = Field(4.0, gt=0, description="inverse mass M^-1")
+    m_inv: float = Field(4.0, ge=1e-6, le=1e6, description="inverse mass M^-1")
     beta: float = Field(4.0, gt=0, description="rate of the whole process")
-    gamma: float = Field(0.04, gt=0, description="initial velocity variance is gamma M")
+    gamma: Auxiliary = Field(0.04, description="initial velocity variance is gamma M")
+
+    @model_validator(mode="after")
+    def _works(self) -> CLDParams:
+        self._check_level("m_inv", "beta")
+        return self
+
+    def largest_level(self) -> float:
+        """Return the level of order 2 at lambda tau = sqrt(m_inv) beta."""
+        decay = math.sqrt(self.m_inv) * self.beta
+        return second_order(decay, decay, self.gamma)
 
 
 class PSLDParams(LangevinParams):
@@ -117,13 +206,24 @@ class PSLDParams(LangevinParams):
     gamma: float = Field(0.01, ge=0, description="friction Gamma of the position")
     nu: float = Field(4.01, gt=0, description="friction of the velocity")
     beta: float = Field(8.0, gt=0, description="rate of the whole process")
-    kappa: float = Field(0.04, gt=0, description="initial velocity variance is kappa M")
+    kappa: Auxiliary = Field(0.04, description="initial velocity variance is kappa M")
 
     @model_validator(mode="after")
-    def _underdamped(self) -> PSLDParams:
+    def _works(self) -> PSLDParams:
         if self.nu <= self.gamma:
             raise ValueError(f"nu = {self.nu} is not above gamma = {self.gamma}; raise nu")
+        if not 1e-6 <= (self.nu - self.gamma) ** 2 / 4 <= 1e6:
+            raise ValueError(
+                f"nu - gamma = {self.nu - self.gamma:.3g} gives the inverse mass "
+                f"{(self.nu - self.gamma) ** 2 / 4:.3g}; choose nu - gamma from 0.002 to 2000"
+            )
+        self._check_level("gamma", "nu", "beta")
         return self
+
+    def largest_level(self) -> float:
+        """Return the level of order 2 at lambda tau = (gamma + nu) beta / 4."""
+        decay, turn = self.gamma + self.nu, self.nu - self.gamma
+        return second_order(decay * self.beta / 4, turn * self.beta / 4, self.kappa)
 
 
 class HOLD3Params(LangevinParams):
@@ -131,14 +231,23 @@ class HOLD3Params(LangevinParams):
 
     kind: ClassVar[str] = "hold3"
     target: ClassVar[str] = "sgm_core.process.hold3:HOLD3"
-    omega: float = Field(2.0, gt=0, description="the threefold rate of decay")
+    omega: float = Field(2.0, ge=1e-6, le=1e6, description="the threefold rate of decay")
     beta: float = Field(4.0, gt=0, description="rate of the whole process")
-    aux_variance: float = Field(
-        0.04, gt=0, description="initial variance of both auxiliary channels"
-    )
+    aux_variance: Auxiliary = Field(0.04, description="initial variance of both auxiliary channels")
+
+    @model_validator(mode="after")
+    def _works(self) -> HOLD3Params:
+        self._check_level("omega", "beta")
+        return self
+
+    def largest_level(self) -> float:
+        """Return the level of order 3 at lambda tau = omega beta."""
+        return third_order(self.omega * self.beta, self.aux_variance)
 
 
-def _check_levels(low: float, high: float) -> None:
+def _check_order(low: float, high: float) -> None:
+    if low < SMALLEST:
+        raise ValueError(f"sigma_min = {low} is no noise at all; raise it to {SMALLEST:g} or more")
     if high <= low:
         raise ValueError(f"sigma_max = {high} is not above sigma_min = {low}; raise it")
 

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from sgm_core.config.base import Frozen
-from sgm_core.config.process import PROCESSES
-from sgm_core.errors import UsageError, did_you_mean
+from sgm_core.config.base import Frozen, build
+from sgm_core.config.custom import ALL_PROCESSES, check_kind
+from sgm_core.errors import UsageError, did_you_mean, unknown
 from sgm_core.evaluate.names import METRICS
 from sgm_core.sample.names import DEFAULT_SAMPLER, SAMPLERS, check_options
 
@@ -20,7 +20,7 @@ Count = Annotated[int, Field(ge=1)]
 class TrainingConfig(Frozen):
     """The trainer's settings; every field is part of the cell's key."""
 
-    steps: int = Field(2000, ge=1, description="optimiser steps")
+    steps: int = Field(2000, ge=1, le=1_000_000_000, description="optimiser steps")
     batch: int = Field(256, ge=1, description="items per step")
     lr: float = Field(3e-3, gt=0, description="peak learning rate of AdamW")
     betas: tuple[Decay, Decay] = Field((0.9, 0.99), description="AdamW moments")
@@ -68,8 +68,8 @@ class SamplingConfig(Frozen):
         25,
         ge=1,
         le=100_000,
-        description="solver steps, one network evaluation each (heun: two, but for the last one; "
-        "ode: as many as its tolerance asks for)",
+        description="solver steps, one network evaluation each (heun, sscs2, predictor_corrector: two, "
+        "but for the last one; ode: as many as its tolerance asks for)",
     )
 
     @field_validator("sampler")
@@ -139,18 +139,37 @@ class EvaluationConfig(Frozen):
     under: tuple[str, ...] = Field(
         (),
         description="processes that each checkpoint is also sampled under, curve_samples from each "
-        "of three blocks of seeds; any of them will do for any checkpoint",
+        "of three blocks of seeds; names, or module:Class for one of your own; any will do for any "
+        "checkpoint",
     )
 
     @field_validator("under")
     @classmethod
     def _known_processes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if name not in PROCESSES:
-                raise ValueError(f"unknown process {name!r}{did_you_mean(name, PROCESSES)}")
+            _check_under(name)
         if len(set(value)) < len(value):
             raise ValueError("a process is named twice; name each once")
         return value
+
+
+def _check_under(name: str) -> None:
+    """Refuse a process that does not exist, or that cannot be built with its defaults."""
+    try:
+        check_kind(name)
+        if name not in ALL_PROCESSES:
+            raise unknown("process", name, ALL_PROCESSES)
+        # Imports the module of a custom process, and no other.
+        params = ALL_PROCESSES[name]
+        for field, info in params.model_fields.items():
+            if info.is_required():
+                raise ValueError(
+                    f"{name} has no default for {field!r}, and processes here have their defaults; "
+                    "give it one in its class"
+                )
+        build(params, {}, [name])
+    except UsageError as error:
+        raise ValueError(str(error)) from None
 
 
 class SelectionConfig(Frozen):

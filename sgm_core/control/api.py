@@ -33,6 +33,7 @@ from sgm_core.sample.grids import make_grid
 
 BATCH = 250  # samples per pass: conditioning keeps the network's activations for backward passes
 DETERMINISTIC = ("multistep", "ddim", "heun", "ode")
+NOISE = ("eta", "s_churn")  # options that make them draw fresh noise
 ENCODING_STEPS = 100
 
 
@@ -110,7 +111,7 @@ def colourise(
         n, seed, label, std, iterations, batch: see `inpaint`.
 
     Returns:
-        (m n, C, H, W); the mean over channels is the given one up to about std.
+        (m n, C, H, W); the mean over channels is the given one up to about std, before values are clipped.
 
     Raises:
         UsageError: the model is not one of colour images, or an argument is wrong.
@@ -160,8 +161,8 @@ def interpolate(
             are encoded first (sgm_core.control.paths).
         count: samples on the path, the two ends included.
         label: one class for the whole path.
-        sampler: a deterministic one; default: the model's if it is, else multistep. Between items
-            `steps` is 100 by default, for them to come back.
+        sampler: a deterministic one; default: the model's if it is, with its options, else
+            multistep. Between items `steps` is 100 by default, for them to come back.
 
     Returns:
         (count, *shape). Between seeds the ends are the samples of these seeds; items come back up
@@ -170,16 +171,19 @@ def interpolate(
     Raises:
         UsageError: an argument is wrong; the message names it.
     """
-    count, settings = whole("count", count, 2), model.settings(sampler=sampler, **options)
-    if sampler is None and settings.sampler not in DETERMINISTIC:
-        sampler = DETERMINISTIC[0]
-        settings = model.settings(sampler=sampler, **options)
-    noise = [name for name in ("eta", "s_churn") if settings.options.get(name)]
-    if settings.sampler not in DETERMINISTIC or noise:
-        wrong = f"{settings.sampler} with {noise[0]}" if noise else settings.sampler
+    count = whole("count", count, 2)
+    sampler = sampler or _deterministic(model, options.get("options"))
+    settings = model.settings(sampler=sampler, **options)
+    noise = [name for name in NOISE if settings.options.get(name)]
+    if settings.sampler not in DETERMINISTIC:
         raise UsageError(
-            f"sampler: {wrong!r} draws fresh noise, and a path needs a deterministic sampler; "
-            f"choose one of: {', '.join(DETERMINISTIC)}"
+            f"sampler: {settings.sampler!r} draws fresh noise, and a path needs a deterministic "
+            f"sampler; choose one of: {', '.join(DETERMINISTIC)}"
+        )
+    if noise:
+        raise UsageError(
+            f"options: {settings.sampler} draws fresh noise with {noise[0]}, and a path needs a "
+            f"deterministic sampler; leave {noise[0]} out"
         )
     denoiser = model.denoiser(process)
     seeds = [isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in (first, second)]
@@ -196,7 +200,8 @@ def interpolate(
         cond: dict[str, Any] = {}
         if (classes := classes_of(model, label, 2)) is not None:
             cond["labels"] = torch.from_numpy(classes).to(model.device)
-            call = Guided(denoiser, settings.guidance) if settings.guidance != 1 else denoiser
+            if settings.guidance != 1 and (classes >= 0).any():
+                call = Guided(denoiser, settings.guidance)
         x = model.to_model(np.concatenate(pair))
         ends = encode(call, x, steps=ENCODING_STEPS, sigma_min=settings.sigma_min, **cond)
         if options.get("steps") is None:
@@ -256,6 +261,18 @@ def edit(
     if index:
         given["sigma_max"] = float(forward.sigma_eff(times[index]))
     return passes(model, len(x), given, start)
+
+
+def _deterministic(model: ScoreModel, given: Any) -> str | None:
+    """Return the sampler of a path where none was named; None: the model's own.
+
+    Args:
+        given: options that were asked for. Noise that they ask for is an error of the caller, noise
+            that the model's settings ask for is not.
+    """
+    own, given = model.settings(), given if isinstance(given, Mapping) else {}
+    noisy = any(own.options.get(name) and name not in given for name in NOISE)
+    return DETERMINISTIC[0] if noisy or own.sampler not in DETERMINISTIC else None
 
 
 def _conditioned(

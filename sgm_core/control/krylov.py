@@ -50,7 +50,7 @@ def gain(
     length, m = _norm(residual), len(lifted)
     gram = _products(lifted, lifted)
     inverse_gram = torch.linalg.pinv(gram, hermitian=True)
-    table, doubt = _trusted(_products(lifted, images))
+    table, doubt = _trusted(_products(lifted, images), gram)
     z = _solve(table, variance + doubt, length)
     first = _combine(z, images)
     # The part of the solution that the observed directions do not span, at their length.
@@ -61,7 +61,7 @@ def gain(
     scale = gram.diagonal(dim1=-2, dim2=-1).amax(-1).sqrt()
     lifted.append(per_item(fresh * scale, beyond) * beyond)
     images.append(spread(lifted[-1]))
-    table, doubt = _trusted(_products(lifted, images))
+    table, doubt = _trusted(_products(lifted, images), _products(lifted, lifted))
     z = _solve(table[:, :m, :m], variance + doubt, length)
     cross = (table[:, :, :m] @ z[..., None])[..., 0]
     seen = (inverse_gram @ cross[:, :m, None])[..., 0]
@@ -94,9 +94,15 @@ def _basis(
     return lifted, images
 
 
-def _trusted(table: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the positive semi-definite part of matrices (B, m, m), and how far to doubt it (B,)."""
-    doubt = 0.5 * (table - table.mT).flatten(1).norm(dim=1) / table.shape[-1] ** 0.5
+def _trusted(table: Tensor, gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the positive semi-definite part of matrices (B, m, m), and how far to doubt it (B,).
+
+    Args:
+        gram: inner products of the basis. The mean is over a sample's own vectors: where its space
+            is smaller than that of others in the batch, the rest are zeros.
+    """
+    own = (gram.diagonal(dim1=-2, dim2=-1) > 0).sum(-1).clamp(min=1)
+    doubt = 0.5 * (table - table.mT).flatten(1).norm(dim=1) / own.to(table).sqrt()
     values, vectors = torch.linalg.eigh(0.5 * (table + table.mT))
     return (vectors * values.clamp(min=0)[:, None]) @ vectors.mT, doubt
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sgm_core.denoise import DenoiserLike, outer_state
-from sgm_core.preconditioning import reflection
+from sgm_core.preconditioning import complement
 from sgm_core.process.base import Process
 from sgm_core.sample.base import apply
 from sgm_core.sample.grids import make_grid
@@ -93,7 +93,7 @@ def clean_state(process: Process, x: Tensor, t: float, seeds: np.ndarray | list[
     u = outer_state(mean, x.double())
     if process.k == 1:
         return u
-    across = process.cholesky(t) @ reflection(process.whiten(mean, t))[..., 1:]
+    across = complement(process, t)
     zeta = NoiseStream(seeds).draw(AUXILIARY, (process.k - 1, *x.shape[1:]))
     return u + apply(across, zeta.to(x.device))
 

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from sgm_core.data.dataset import Dataset
-from sgm_core.errors import SgmError, UsageError
-from sgm_core.evaluate.measure import Measure, empty_row, row
+from sgm_core.errors import SgmError
+from sgm_core.evaluate.measure import Measure, empty_row, reason, row
 from sgm_core.evaluate.uncertainty import Bootstrap
 from sgm_core.likelihood import LogProb, bits_per_dim
 
@@ -115,9 +115,8 @@ def likelihood_rows(
                 atol=TOLERANCES[data.kind],
             )
         except SgmError as error:
-            if error.exit_code not in (SgmError.exit_code, UsageError.exit_code):
-                raise  # stopped by a signal
-            rows.append(empty_row(name, split, len(x), len(x), details | {"reason": str(error)}))
+            details["reason"] = reason(error)
+            rows.append(empty_row(name, split, len(x), len(x), details))
             continue
         details |= {key: v for key, v in asdict(record).items() if key not in ("value", "draws")}
         per_item = MEASURES[name](values, data.shape)

@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from sgm_core.errors import SgmError, UsageError
 from sgm_core.evaluate.names import METRICS
 from sgm_core.evaluate.uncertainty import interval
 
@@ -41,6 +42,17 @@ def need(n: int, n_reference: int, least: int) -> None:
         raise TooFew(
             f"needs at least {least} items on each side, has {n} samples and {n_reference} real"
         )
+
+
+def reason(error: SgmError) -> str:
+    """Return why one of several numbers was not measured; the others still are.
+
+    Raises:
+        SgmError: the error itself, where it means that a signal stopped the work.
+    """
+    if error.exit_code not in (SgmError.exit_code, UsageError.exit_code):
+        raise error
+    return str(error)
 
 
 def row(name: str, split: str, measure: Measure, floor: Mapping[str, Any] | None) -> dict[str, Any]:

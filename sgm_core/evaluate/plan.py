@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgm_core.data.dataset import Dataset
-from sgm_core.errors import SgmError, UsageError
+from sgm_core.errors import SgmError
 from sgm_core.evaluate.draw import Drawn, Progress, chunk_count, draw, head, shares_of_classes
+from sgm_core.evaluate.measure import reason
 from sgm_core.evaluate.reference import Reference
 from sgm_core.sample.names import DEFAULT_SAMPLER
 
@@ -81,9 +82,7 @@ class Drawer:
                 try:
                     part = self._draw(self.curve_n, self.settings | {"steps": steps})
                 except SgmError as error:
-                    if error.exit_code not in (SgmError.exit_code, UsageError.exit_code):
-                        raise  # stopped by a signal
-                    text = f"quality against NFE: {steps} steps left out: {error}"
+                    text = f"quality against NFE: {steps} steps left out: {reason(error)}"
                     self.emit({"event": "message", "text": text})
                     continue
             # An adaptive sampler spends the same evaluations whatever the steps.
@@ -95,7 +94,7 @@ class Drawer:
         """Draw n samples from `seed` on under another process, as `ScoreModel.denoiser` takes it.
 
         Raises:
-            UsageError: the sampler is not for this process.
+            SgmError: the sampler is not for this process, or did not come to an end.
         """
         other = {} if process == self.trained_under else {"process": process}
         return self._draw(n, self.settings | other, seed)

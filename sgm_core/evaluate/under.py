@@ -11,8 +11,9 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sgm_core.errors import UsageError
+from sgm_core.errors import SgmError
 from sgm_core.evaluate.compare import Yardstick
+from sgm_core.evaluate.measure import reason
 from sgm_core.evaluate.plan import BLOCKS, Drawer
 
 # Of the metrics of the data those that are looked at, if it has them, besides the ranking one.
@@ -34,8 +35,8 @@ def measured_under(
     Args:
         drawer: draws with its model's settings (sampler, steps, grid, ...).
         names: metrics.
-        processes: names; that of the process trained under keeps the parameters it was trained
-            with, the others have their defaults.
+        processes: names, or module:Class; that of the process trained under keeps the parameters it
+            was trained with, the others have their defaults.
         n: samples per block; block b uses the seeds seed + b n, ..., seed + (b + 1) n - 1.
 
     Yields:
@@ -63,8 +64,8 @@ def measured_under(
                 row["nfe"] = drawn.nfe
                 for entry in yardstick.rows(drawn, list(names), None, {}, (SPLIT,)):
                     found[entry["metric"]].append(entry)
-        except UsageError as error:  # the sampler is not for this process
-            row["reason"] = str(error)
+        except SgmError as error:  # the sampler is not for this process, or did not end
+            row["reason"] = reason(error)
         else:
             row["metrics"] = {name: _over_blocks(entries) for name, entries in found.items()}
         yield row

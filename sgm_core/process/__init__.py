@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sgm_core.config.base import build
-from sgm_core.config.custom import ALL_PROCESSES
+from sgm_core.config.custom import ALL_PROCESSES, check_kind
 from sgm_core.errors import unknown
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def make_process(name: str, **parameters: object) -> Process:
     Raises:
         UsageError: unknown name or parameter, or a value out of its range.
     """
+    check_kind(name)
     if name not in ALL_PROCESSES:
         raise unknown("process", name, ALL_PROCESSES)
     params = build(ALL_PROCESSES[name], parameters, [name])

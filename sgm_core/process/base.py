@@ -85,11 +85,6 @@ class Process(ABC):
         """
         return self
 
-    @property
-    def initial_covariance(self) -> Tensor:
-        """Return Sigma_0 (k, k): the auxiliary channels' initial variance, where it is integrated out."""
-        return self.covariance(0.0)
-
     def cholesky(self, t: float | Tensor) -> Tensor:
         """Return the lower Cholesky factor L of Sigma_t, (..., k, k)."""
         return torch.linalg.cholesky(self.covariance(t))
@@ -188,8 +183,8 @@ class Process(ABC):
     def reverse_splitting(self, s: float, t: float) -> tuple[Tensor, Tensor]:
         """Return (Psi, N) of the exactly solvable half of SSCS; only for Langevin processes."""
         raise UsageError(
-            f"sampler 'sscs' splits a Langevin process and {self.kind!r} is none; "
-            "use 'multistep_sde', 'multistep', 'ddim', 'heun' or 'ode'"
+            f"samplers 'sscs' and 'sscs2' split a Langevin process and {self.kind!r} is none; "
+            "use 'multistep_sde', 'multistep', 'ddim' or 'ode'"
         )
 
 

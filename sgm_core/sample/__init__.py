@@ -23,7 +23,7 @@ def make_sampler(name: str, **options: Any) -> Sampler:
     Raises:
         UsageError: unknown sampler or option, or a value out of its range.
     """
-    check_options(name, {k: v for k, v in options.items() if k not in COMMON})
+    check_options(name, {k: v for k, v in options.items() if k not in COMMON}, also=COMMON)
     module, _, cls = SAMPLERS[name].partition(":")
     kind = getattr(import_module(module), cls)
     sampler: Sampler = kind(**options)

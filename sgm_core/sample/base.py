@@ -13,15 +13,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sgm_core.denoise import DenoiserLike
-from sgm_core.errors import UsageError
+from sgm_core.errors import UsageError, unknown
 from sgm_core.process.base import Process
-from sgm_core.sample.grids import make_grid
-from sgm_core.sample.noise import NoiseStream
+from sgm_core.sample.grids import GRIDS, make_grid
+from sgm_core.sample.noise import NoiseStream, Seeds, seed_list
 
 # callback(step, t, u, x0_hat): step counts from 1, u is the state at t, (B, k, *shape). Returning
 # False stops the sampler, which then returns x0_hat.
@@ -37,6 +36,9 @@ class Sampler(ABC):
         sigma_min: smallest noise level of the grid.
         sigma_max: its largest level; None: the process's, where the state is pure noise.
         dtype: precision of the state.
+
+    Raises:
+        UsageError: steps is no whole number from 1, or there is no such grid.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Sampler(ABC):
     ) -> None:
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise UsageError(f"steps: {steps!r} is not valid: write a whole number from 1")
+        if grid not in GRIDS:
+            raise unknown("grid", grid, GRIDS)
         self.steps, self.grid, self.dtype = steps, grid, dtype
         self.sigma_min, self.sigma_max = sigma_min, sigma_max
         self.nfe = 0
@@ -68,7 +72,7 @@ class Sampler(ABC):
         self,
         denoiser: DenoiserLike,
         shape: Sequence[int],
-        seeds: int | Sequence[int] | np.ndarray = 0,
+        seeds: Seeds = 0,
         *,
         start: Tensor | None = None,
         callback: Callback | None = None,
@@ -88,21 +92,25 @@ class Sampler(ABC):
 
         Returns:
             (n, *data shape) in `dtype`; `self.nfe` holds the evaluations per sample.
+
+        Raises:
+            UsageError: shape or seeds are wrong, or the grid or sampler does not fit the process.
         """
         n, *data_shape = shape
-        first = [seeds + i for i in range(n)] if isinstance(seeds, int) else seeds
-        if len(first) != n:
-            raise UsageError(f"seeds: {len(first)} seeds for {n} samples; give one per sample")
+        if not data_shape or min(shape) < 1:
+            raise UsageError(
+                f"shape: {tuple(shape)} is not valid: give (n, *data shape), all from 1"
+            )
         process: Process = denoiser.process  # type: ignore[attr-defined]
         self.nfe = 0
-        self.noise, self.draws = NoiseStream(first), 0
+        self.noise, self.draws = NoiseStream(seed_list(seeds, n)), 0
         self.process = process
         self.times = make_grid(process, self.steps, self.grid, self.sigma_min, self.sigma_max)
         self.prepare(process, self.times)
 
         def denoise(u: Tensor, t: float | Tensor) -> Tensor:
             self.nfe += 1
-            return denoiser(u, t, **cond)
+            return denoiser(u, t, **cond).to(u)
 
         with torch.no_grad():
             noise = self.draw((process.k, *data_shape)).to(device)

@@ -10,8 +10,9 @@ from s down to t is exact for x_0 estimates D that are polynomials in lambda = -
 l_j the Lagrange polynomials of the last `order` evaluations; the integral by Gauss-Legendre in
 float64, once per grid. Order 1 is c_0 = m_t - Phi m_s: DDIM (arXiv 2010.02502) and gDDIM
 (2206.05564) for eta = 0, DDPM's ancestral step (2006.11239) for eta = 1; exact on point data at any
-number of steps. Order 2 for k = 1 is DPM-Solver++ 2M and its SDE version (2211.01095), higher orders
-are of iPNDM's kind (2204.13902). Fresh noise corrects the errors of earlier steps, which with a
+number of steps (DDIM's own eta scales the ancestral variance instead: equal at 0 and 1, not between).
+Order 2 for k = 1 is DPM-Solver++ 2M and its SDE version (2211.01095) with the integral exact, higher
+orders are of iPNDM's kind (2204.13902). Fresh noise corrects the errors of earlier steps, which with a
 trained network is worth more than the lower error of the ODE.
 """
 

@@ -52,7 +52,7 @@ class Heun(Sampler):
         self.sigma = process.sigma_eff(times).tolist()
         self.mean = process.mean(times)[:, 0].tolist()
         self.largest = process.sigma_range()[1]
-        gamma = min(self.s_churn / max(self.steps - 1, 1), math.sqrt(2) - 1)
+        gamma = min(self.s_churn / self.steps, math.sqrt(2) - 1)
         self.raised = [
             # Not above the largest level that the process (and its network) knows.
             max(s, min(s * (1 + gamma), self.largest)) if self.s_tmin <= s <= self.s_tmax else s

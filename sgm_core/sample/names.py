@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sgm_core.errors import UsageError, did_you_mean, unknown
@@ -49,9 +49,18 @@ class Option:
 # What every sampler takes beside its own options.
 COMMON = ("steps", "grid", "sigma_min", "sigma_max", "dtype")
 
+# Where these are set instead: by the command line, params.yaml or Python.
+_ELSEWHERE = {
+    "steps": "write --steps, sampling.steps or steps=",
+    "grid": "write sampling.grid or grid=",
+    "sigma_min": "write sampling.sigma_min or sigma_min=",
+    "sigma_max": "write sigma_max= in Python",
+    "dtype": "write dtype= to make_sampler",
+}
+
 _ETA = Option(0.0, 0.0, 1.0, "noise: 0 probability-flow ODE, 1 reverse SDE")
 _ORDER = Option(2, 1, 4, "evaluations that a step extrapolates")
-_TOLERANCE = Option(1e-3, 1e-12, 1.0, "tolerance of the local error")
+_TOLERANCE = Option(1e-3, 1e-10, 1.0, "tolerance of the local error")
 
 OPTIONS: dict[str, dict[str, Option]] = {
     "euler_maruyama": {},
@@ -74,8 +83,13 @@ OPTIONS: dict[str, dict[str, Option]] = {
 }
 
 
-def check_options(sampler: str, options: Mapping[str, object]) -> None:
+def check_options(sampler: str, options: Mapping[str, object], also: Sequence[str] = ()) -> None:
     """Refuse options that a sampler does not have, or values out of their range.
+
+    Args:
+        sampler: a name of SAMPLERS.
+        options: its own, name -> value.
+        also: further names that the caller takes, for the suggestion in the message.
 
     Raises:
         UsageError: one sentence that names the option, the value and the fix.
@@ -85,7 +99,9 @@ def check_options(sampler: str, options: Mapping[str, object]) -> None:
     valid = OPTIONS[sampler]
     for name, value in options.items():
         if name not in valid:
-            hint = did_you_mean(name, [*valid, *COMMON])
+            hint = did_you_mean(name, [*valid, *also]) or "; leave it out"
+            if name in _ELSEWHERE:
+                hint = f": it belongs to all samplers; {_ELSEWHERE[name]}"
             raise UsageError(f"sampler {sampler!r} has no option {name!r}{hint}")
         option = valid[name]
         whole = isinstance(option.default, int)

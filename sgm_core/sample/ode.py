@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sgm_core.denoise import mix, per_item
 from sgm_core.errors import SgmError
-from sgm_core.integrate import MAX_STEPS, dopri5
+from sgm_core.integrate import MAX_CALLS, check_tolerances, dopri5
 from sgm_core.levels import times_of
 from sgm_core.process.base import Process
 from sgm_core.sample.base import Sampler
@@ -39,10 +39,14 @@ def flow_coefficients(process: Process, level: Tensor) -> tuple[Tensor, Tensor, 
 
 
 class ProbabilityFlowODE(Sampler):
-    """Adaptive Dormand-Prince solver; `steps` is ignored, the tolerances decide.
+    """Adaptive Dormand-Prince solver; `steps` and `grid` are ignored, the tolerances decide.
 
     Args:
         rtol, atol: tolerances of the local error, in model space.
+
+    Raises:
+        UsageError: a tolerance is not between integrate.TOLERANCE and 1, or an option is wrong.
+        SgmError: from a call; some samples did not end within integrate.MAX_CALLS evaluations.
     """
 
     name = "ode"
@@ -57,7 +61,9 @@ class ProbabilityFlowODE(Sampler):
         rtol: float = 1e-3,
         atol: float = 1e-3,
     ) -> None:
-        super().__init__(2, "log", sigma_min, sigma_max, dtype)
+        super().__init__(steps, grid, sigma_min, sigma_max, dtype)
+        check_tolerances(rtol, atol)
+        self.steps, self.grid = 2, "log"  # from one end to the other
         self.rtol, self.atol = rtol, atol
 
     def step(
@@ -78,6 +84,9 @@ class ProbabilityFlowODE(Sampler):
             return mix(here[0], part) + per_item(here[1], part) * x0[index][:, None]
 
         solution = dopri5(slope, u, start, end, rtol=self.rtol, atol=self.atol)
-        if not bool(solution.finished.all()):
-            raise SgmError(f"sampler 'ode' did not finish in {MAX_STEPS} steps; raise rtol or atol")
+        if late := int((~solution.finished).sum()):
+            raise SgmError(
+                f"sampler 'ode': {late} of {len(u)} samples did not end in {MAX_CALLS} evaluations "
+                f"at rtol {self.rtol:g}, atol {self.atol:g}; raise the tolerances"
+            )
         return solution.state, x0
