@@ -52,7 +52,7 @@ assert importlib.util.find_spec("sgm_core") is None
 def checkout(folder: Path, steps: int = 60, git: bool = True) -> Path:
     """Copy the packages and DVC's files into `folder`, with a tiny params.yaml."""
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("sgm_core", "flows"):
+    for name in ("sgm_core", "flows", "custom"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     for name in ("dvc.yaml", "prefect.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
