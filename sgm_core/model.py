@@ -31,6 +31,7 @@ from sgm_core.objective import Objective
 from sgm_core.parts import build_parts
 from sgm_core.process import make_process
 from sgm_core.process.base import Process
+from sgm_core.process.edm import EDM
 from sgm_core.space import DataSpace, describe
 from sgm_core.train.loop import LoopSettings, TrainState, advance
 
@@ -284,8 +285,7 @@ class ScoreModel:
         from sgm_core.likelihood import log_prob
 
         if process is None and self.preconditioning.in_channels > 1:
-            low, high = self.process.marginal.sigma_range()
-            process = {"kind": "edm", "sigma_min": low, "sigma_max": high}
+            process = EDM(*self.process.marginal.sigma_range())
         return self._density(log_prob, x, label, process, options)
 
     def bound(

@@ -342,3 +342,13 @@ def test_wrong_models_get_one_sentence(build: Any, words: list[str]) -> None:
     with pytest.raises(UsageError) as error:
         build()
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize("process", ["cld", "psld", "hold3"])
+@pytest.mark.parametrize("parametrisation", ["native", "mixed"])
+def test_a_network_of_all_channels_has_a_density(process: str, parametrisation: str) -> None:
+    """Its scalar twin spans the trained levels, which begin far below what params.yaml accepts."""
+    model = ScoreModel(shape=(2,), process=process, training={"parametrisation": parametrisation})
+    found = model.log_prob(np.zeros((2, 2)), sigma_min=0.01, rtol=1e-3, atol=1e-3)
+    assert bool(torch.isfinite(found.value).all())
+    assert (found.process, found.sigma_eps) == ("edm", pytest.approx(0.01))
