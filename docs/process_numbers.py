@@ -145,8 +145,8 @@ class FastRolls(ExactDenoiser):
 
     def __init__(self, process: Process) -> None:
         super().__init__((2,), process)
-        slow = rolls_oracle.rolls_oracle(process)
-        self.means, self.variance = slow.means, float(slow.variances[0])
+        self.slow = rolls_oracle.rolls_oracle(process)
+        self.means, self.variance = self.slow.means, float(self.slow.variances[0])
         self.half = 0.5 * self.means.square().sum(1)
 
     def posterior_mean(self, y: Tensor, sigma: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ class FastRolls(ExactDenoiser):
         return (self.variance * y + sigma.square().reshape(-1, 1) * pull) / total
 
     def log_density(self, y: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
-        raise NotImplementedError
+        return self.slow.log_density(y, sigma)
 
 
 def check_fast_rolls() -> None:

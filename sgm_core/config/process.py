@@ -9,6 +9,7 @@ the kernels by the tests: a process that keeps the data, or overflows, is refuse
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -26,23 +27,33 @@ SMALLEST = 1e-6
 Auxiliary = Annotated[float, Field(ge=1e-6, le=100)]
 
 
-class ProcessParams(Frozen):
+class ProcessParams(Frozen, ABC):
     """Base of all process parameters."""
 
     kind: ClassVar[str]
     target: ClassVar[str]
     langevin: ClassVar[bool] = False
+    # The fields that the largest level grows with (or falls with).
+    level_fields: ClassVar[tuple[str, ...]] = ()
+    level_falls: ClassVar[bool] = False
 
+    @abstractmethod
     def largest_level(self) -> float:
         """Return sigma_eff(t_max), the noise level that sampling starts from."""
-        raise NotImplementedError
 
-    def _check_level(self, *names: str, falling: bool = False) -> None:
-        """Refuse parameters under which the data is not forgotten, or the kernel overflows.
+    @model_validator(mode="after")
+    def _works(self) -> ProcessParams:
+        self._check_fields()
+        if self.level_fields:
+            self._check_level()
+        return self
 
-        Args:
-            names: the fields that the largest level grows with; `falling`: that it falls with.
-        """
+    def _check_fields(self) -> None:
+        """Refuse fields that do not fit each other."""
+
+    def _check_level(self) -> None:
+        """Refuse parameters under which the data is not forgotten, or the kernel overflows."""
+        names, falling = self.level_fields, self.level_falls
         try:
             level = self.largest_level()
         except OverflowError:
@@ -65,6 +76,7 @@ class VPParams(ProcessParams):
 
     kind: ClassVar[str] = "vp"
     target: ClassVar[str] = "sgm_core.process.vp:VP"
+    level_fields: ClassVar[tuple[str, ...]] = ("beta_min", "beta_max")
     beta_min: float = Field(0.1, gt=0, description="noise rate at t = 0 (linear)")
     beta_max: float = Field(20.0, gt=0, description="noise rate at t = 1 (linear)")
     schedule: Literal["linear", "cosine"] = Field(
@@ -72,8 +84,7 @@ class VPParams(ProcessParams):
     )
     s: float = Field(0.008, gt=0, lt=1, description="offset of the cosine schedule")
 
-    @model_validator(mode="after")
-    def _works(self) -> VPParams:
+    def _check_fields(self) -> None:
         for name in ("beta_min", "beta_max") if self.schedule == "cosine" else ("s",):
             value = getattr(self, name)
             if value != type(self).model_fields[name].default:
@@ -84,8 +95,6 @@ class VPParams(ProcessParams):
             raise ValueError(
                 f"beta_max = {self.beta_max} is below beta_min = {self.beta_min}; raise beta_max"
             )
-        self._check_level("beta_min", "beta_max")
-        return self
 
     def _rate_integral(self) -> float:
         """Return B(t_max)."""
@@ -115,14 +124,12 @@ class VEParams(ProcessParams):
 
     kind: ClassVar[str] = "ve"
     target: ClassVar[str] = "sgm_core.process.ve:VE"
+    level_fields: ClassVar[tuple[str, ...]] = ("sigma_max",)
     sigma_min: float = Field(0.01, gt=0, description="noise level at t = 0")
     sigma_max: float = Field(50.0, gt=0, description="noise level at t = 1")
 
-    @model_validator(mode="after")
-    def _works(self) -> VEParams:
+    def _check_fields(self) -> None:
         _check_order(self.sigma_min, self.sigma_max)
-        self._check_level("sigma_max")
-        return self
 
     def largest_level(self) -> float:
         """Return sigma_max."""
@@ -134,14 +141,12 @@ class EDMParams(ProcessParams):
 
     kind: ClassVar[str] = "edm"
     target: ClassVar[str] = "sgm_core.process.edm:EDM"
+    level_fields: ClassVar[tuple[str, ...]] = ("sigma_max",)
     sigma_min: float = Field(0.002, gt=0, description="smallest time")
     sigma_max: float = Field(80.0, gt=0, description="largest time, where sampling starts")
 
-    @model_validator(mode="after")
-    def _works(self) -> EDMParams:
+    def _check_fields(self) -> None:
         _check_order(self.sigma_min, self.sigma_max)
-        self._check_level("sigma_max")
-        return self
 
     def largest_level(self) -> float:
         """Return sigma_max."""
@@ -153,12 +158,9 @@ class FlowParams(ProcessParams):
 
     kind: ClassVar[str] = "flow"
     target: ClassVar[str] = "sgm_core.process.flow:Flow"
+    level_fields: ClassVar[tuple[str, ...]] = ("eps",)
+    level_falls: ClassVar[bool] = True
     eps: float = Field(1e-3, gt=0, le=0.1, description="sampling starts at t = 1 - eps")
-
-    @model_validator(mode="after")
-    def _works(self) -> FlowParams:
-        self._check_level("eps", falling=True)
-        return self
 
     def largest_level(self) -> float:
         """Return (1 - eps) / eps."""
@@ -180,14 +182,10 @@ class CLDParams(LangevinParams):
 
     kind: ClassVar[str] = "cld"
     target: ClassVar[str] = "sgm_core.process.cld:CLD"
+    level_fields: ClassVar[tuple[str, ...]] = ("m_inv", "beta")
     m_inv: float = Field(4.0, ge=1e-6, le=1e6, description="inverse mass M^-1")
     beta: float = Field(4.0, gt=0, description="rate of the whole process")
     gamma: Auxiliary = Field(0.04, description="initial velocity variance is gamma M")
-
-    @model_validator(mode="after")
-    def _works(self) -> CLDParams:
-        self._check_level("m_inv", "beta")
-        return self
 
     def largest_level(self) -> float:
         """Return the level of order 2 at lambda tau = sqrt(m_inv) beta."""
@@ -203,13 +201,13 @@ class PSLDParams(LangevinParams):
 
     kind: ClassVar[str] = "psld"
     target: ClassVar[str] = "sgm_core.process.psld:PSLD"
+    level_fields: ClassVar[tuple[str, ...]] = ("gamma", "nu", "beta")
     gamma: float = Field(0.01, ge=0, description="friction Gamma of the position")
     nu: float = Field(4.01, gt=0, description="friction of the velocity")
     beta: float = Field(8.0, gt=0, description="rate of the whole process")
     kappa: Auxiliary = Field(0.04, description="initial velocity variance is kappa M")
 
-    @model_validator(mode="after")
-    def _works(self) -> PSLDParams:
+    def _check_fields(self) -> None:
         if self.nu <= self.gamma:
             raise ValueError(f"nu = {self.nu} is not above gamma = {self.gamma}; raise nu")
         if not 1e-6 <= (self.nu - self.gamma) ** 2 / 4 <= 1e6:
@@ -217,8 +215,6 @@ class PSLDParams(LangevinParams):
                 f"nu - gamma = {self.nu - self.gamma:.3g} gives the inverse mass "
                 f"{(self.nu - self.gamma) ** 2 / 4:.3g}; choose nu - gamma from 0.002 to 2000"
             )
-        self._check_level("gamma", "nu", "beta")
-        return self
 
     def largest_level(self) -> float:
         """Return the level of order 2 at lambda tau = (gamma + nu) beta / 4."""
@@ -231,14 +227,10 @@ class HOLD3Params(LangevinParams):
 
     kind: ClassVar[str] = "hold3"
     target: ClassVar[str] = "sgm_core.process.hold3:HOLD3"
+    level_fields: ClassVar[tuple[str, ...]] = ("omega", "beta")
     omega: float = Field(2.0, ge=1e-6, le=1e6, description="the threefold rate of decay")
     beta: float = Field(4.0, gt=0, description="rate of the whole process")
     aux_variance: Auxiliary = Field(0.04, description="initial variance of both auxiliary channels")
-
-    @model_validator(mode="after")
-    def _works(self) -> HOLD3Params:
-        self._check_level("omega", "beta")
-        return self
 
     def largest_level(self) -> float:
         """Return the level of order 3 at lambda tau = omega beta."""

@@ -13,6 +13,7 @@ flow); two evaluations, order 2. The rule is explicit: at few steps it is less s
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -42,13 +43,13 @@ class Splitting(Sampler):
         ]
         self.prepare_score(process, start, self.middle, start - end)
 
+    @abstractmethod
     def prepare_score(self, process: Process, start: Tensor, middle: Tensor, h: Tensor) -> None:
         """Compute the tables of the score flow for steps of length h."""
-        raise NotImplementedError
 
+    @abstractmethod
     def score_flow(self, i: int, u: Tensor, denoise: Denoise) -> tuple[Tensor, Tensor]:
         """Carry u through the score flow of step i; return (u, the last estimate of x_0)."""
-        raise NotImplementedError
 
     def step(self, i: int, u: Tensor, denoise: Denoise) -> tuple[Tensor, Tensor]:
         z = self.draw(u.shape[1:]).to(u.device)
