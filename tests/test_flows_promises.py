@@ -41,7 +41,7 @@ def test_a_killed_grid_an_edit_and_a_failing_cell(
     monkeypatch.delenv("SGM_HOME", raising=False)
     folder = checkout(tmp_path / "project", steps=600, git=False)
     params = folder / "params.yaml"
-    (folder / "custom").mkdir()
+    (folder / "custom").mkdir(exist_ok=True)
     (folder / "custom" / "lossy.py").write_text(LOSSY)
     lossy = 'cld: {}, lossy: {kind: "custom.lossy:Lossy"}'
     text = params.read_text().replace("subvp: {}", lossy)
