@@ -14,7 +14,6 @@ from sgm_core.data import load_dataset
 from sgm_core.errors import UsageError
 from sgm_core.evaluate.compare import Yardstick
 from sgm_core.evaluate.draw import Drawn
-from sgm_core.evaluate.features import embed
 from sgm_core.evaluate.pixels import rounded, thumbnails
 from sgm_core.evaluate.reference import open_reference
 from sgm_core.report.images import pixels
@@ -64,7 +63,7 @@ class Champion:
     def seen(self, x: Array) -> Drawn:
         """Return images as the metrics take them."""
         whole, n = rounded(x, self.span), len(x)
-        features, thumbs = embed(self.held.network, whole, self.span), thumbnails(whole, self.span)
+        features, thumbs = self.held.embed(whole, self.span), thumbnails(whole, self.span)
         return Drawn(x, np.ones(n, dtype=bool), None, features, thumbs, 0, 0.0, 0.0)
 
     def judged(self, drawn: Drawn) -> Array:

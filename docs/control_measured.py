@@ -61,7 +61,7 @@ def measure_guidance(c: Champion, n: int = 1000) -> str:
     for w in (0.0, 1.0, 1.5, 2.0, 4.0, 8.0):
         settings = {"guidance": w, "steps": c.model.config["sampling"]["steps"]}
         drawn = draw(c.model, n, seed=0, batch=250, settings=settings, labels=labels, span=c.span,
-                     network=c.held.network, progress=Progress(lambda e: None, 1))  # fmt: skip
+                     embed=c.held.embed, progress=Progress(lambda e: None, 1))  # fmt: skip
         found = c.metrics(drawn, *names)
         rows.append([plain(w), f"{found['agreement']:.1%}",
                      *(measured(found[name]) for name in names[1:]), str(drawn.nfe)])  # fmt: skip

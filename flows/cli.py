@@ -33,6 +33,9 @@ app.add_typer(data_app, name="data")
 WrongUsage: type[Exception] = typer.BadParameter.__bases__[0]
 
 Name = Annotated[str, typer.Argument(help="name of an experiment of params.yaml")]
+RegisteredName = Annotated[
+    str, typer.Argument(help="a registered model (sgm-digits), or its experiment (digits)")
+]
 DataName = Annotated[str, typer.Argument(help="name of an experiment (or a dataset)")]
 Names = Annotated[list[str] | None, typer.Argument(help="experiments (default: the active ones)")]
 AllowFailures = Annotated[
@@ -88,11 +91,12 @@ def init(
 @app.command()
 def check() -> None:
     """Validate params.yaml."""
+    from sgm_core.search import plan_in_words
+
     config = Project.find().config()
     for name in config.active:
         experiment = config.experiments[name]
-        cells = len(experiment.processes) * len(experiment.nets) * len(experiment.seeds)
-        print(f"{name}: dataset {experiment.dataset}, {cells} cells")
+        print(f"{name}: dataset {experiment.dataset}, {plan_in_words(experiment)}")
     print("params.yaml is valid")
 
 
@@ -137,6 +141,41 @@ def publish(name: Name, allow_failures: AllowFailures = False) -> None:
         from flows.publish import publish as flow
 
         print(flow(name, str(project.root), allow_failures))
+
+
+@app.command()
+def history(name: RegisteredName) -> None:
+    """Print who replaced whom as champion, and on what evidence."""
+    from flows.history import print_history
+
+    print_history(Project.find(), name)
+
+
+@app.command()
+def rollback(
+    name: RegisteredName,
+    to: Annotated[
+        int | None, typer.Option(min=1, help="a version (default: the previous champion)")
+    ] = None,
+    why: Annotated[str, typer.Option(help="a reason for the journal")] = "",
+) -> None:
+    """Make the previous champion the champion again, after its files were verified."""
+    from flows.history import rollback as run
+
+    print(run(Project.find(), name, to, why))
+
+
+@app.command()
+def reproduce(
+    model: Annotated[str, typer.Argument(help="models:/NAME@champion or models:/NAME/3")],
+    into: Annotated[
+        Path | None, typer.Option(help="folder to work in and to keep (default: a temporary one)")
+    ] = None,
+) -> None:
+    """Train a registered version again in a clean clone and compare the weights' hash."""
+    from flows.reproduce import reproduce as run
+
+    print(run(Project.find(), model, into))
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """The grid of one experiment: every cell, then its report.
 
-    jobs -> a task per cell (as many at once as the executor has slots) -> leaderboard and report
+    rung -> a task per cell (as many at once as the executor has slots) -> the best pairs -> next rung
+         -> the chosen cell under every sampler -> leaderboard and report
 
 A failing cell leaves the others to finish; they are recorded and reported, and then the flow ends
 by naming what failed. Results are read from the store, never from Prefect.
@@ -8,6 +9,8 @@ by naming what failed. Results are read from the store, never from Prefect.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +20,26 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.artifacts import leaderboard_artifact
-from flows.cell import Observed, devices, entered, jobs_in, metric_of, run_cell
-from flows.progress import display
+from flows.cell import Observed, all_jobs, devices, entered, metric_of, run_cell
+from flows.progress import Display, display
 from flows.project import Project
 from flows.reporting import write_report
+from flows.searching import Searched, search
 from flows.setup import initialise
 from flows.tracking import Tracking
 from sgm_core.errors import SgmError
+from sgm_core.job import COMPARE_SAMPLERS
+from sgm_core.sample.names import SAMPLERS, sampler_fits
+from sgm_core.search import plan_in_words, rungs_of
+from sgm_core.store.files import read_json
 
 if TYPE_CHECKING:
     from flows.executors import CellExecutor
-    from sgm_core.cell import Job
+    from sgm_core.cell import Job, Outcome
+    from sgm_core.config import ExperimentConfig
+
+
+SAMPLERS_RESULT = "samplers.json"
 
 
 class GridFailed(SgmError):
@@ -52,19 +64,26 @@ def grid(experiment: str, root: str = ".") -> list[str]:
 
     project, log = Project.find(Path(root)), get_run_logger()
     initialise(project, prefect=False)
-    jobs = jobs_in(project, experiment)
-    metric = metric_of(project, experiment)
+    config, jobs = project.config().experiment(experiment), all_jobs(project, experiment)
+    metric, rungs = metric_of(project, experiment), rungs_of(config)
     tracking, parent, away = _tracking(project, experiment, list(jobs.values()))
-    log.info("%s: %d cells, ranked by %s on validation", experiment, len(jobs), metric)
-    first = next(iter(jobs.values()))
+    count = sum(rung.pairs * len(rung.seeds) for rung in rungs)
+    log.info("%s: %d cells, ranked by %s on validation", experiment, count, metric)
+    first, most = next(iter(jobs.values())), max(rung.pairs * len(rung.seeds) for rung in rungs)
     with (
-        display(len(jobs)) as shown,
-        entered(default_executor(len(jobs), **devices(first))) as executor,
+        display(count) as shown,
+        entered(default_executor(most, **devices(first))) as executor,
     ):
         observed = Observed(executor, tracking, parent, shown, metric)
-        shown.say(f"{experiment}: {len(jobs)} cells, {executor.slots} at once")
-        _run_all(executor, observed, jobs)
-    table = write_report(project, experiment, jobs, observed.outcomes, observed.failures)
+        shown.say(f"{experiment}: {plan_in_words(config)}, {executor.slots} at once")
+
+        def run(due: Mapping[str, Job]) -> dict[str, Outcome]:
+            _run_all(executor, observed, due)
+            return {name: observed.outcomes[name] for name in due if name in observed.outcomes}
+
+        searched = search(project, experiment, run)
+        samplers = _compare_samplers(config, searched, executor, shown)
+    table = write_report(project, searched, observed.failures, experiment, samplers)
     leaderboard_artifact(experiment, table)
     untracked = [away] if away else list(observed.untracked)
     if tracking is not None:
@@ -73,16 +92,39 @@ def grid(experiment: str, root: str = ".") -> list[str]:
         except SgmError as error:
             untracked.append(str(error))
     problems = [text for _, text in sorted(observed.failures.items())]
+    if not searched.complete:
+        problems.append("no cell of the cheap rungs can be chosen, so none was trained in full")
     if problems:
-        done = f"{len(observed.outcomes)} of {len(jobs)} cells of {experiment} are finished"
+        done = f"{len(observed.outcomes)} of {len(searched.all_jobs)} cells of {experiment}"
         text = "; ".join(problems + untracked[:1])  # MLflow's reason is the same for all of them
-        raise GridFailed(f"{done} and reported; failed: {text}")
+        raise GridFailed(f"{done} are finished and reported; failed: {text}")
     if untracked:
         raise GridFailed(untracked[0])
-    return list(jobs)
+    return list(searched.jobs)
 
 
-def _run_all(executor: CellExecutor, observed: Observed, jobs: dict[str, Job]) -> None:
+def _compare_samplers(
+    config: ExperimentConfig, searched: Searched, executor: CellExecutor, shown: Display
+) -> dict[str, Any] | None:
+    """Measure the chosen cell under every sampler; None if none is chosen or none is asked for."""
+    name = searched.choice(config).cell if searched.finals else None
+    if name is None:
+        return None
+    job, outcome = searched.jobs[name], searched.finals[name]
+    process = next(p for p in config.processes.values() if p.kind == outcome.spec.process["kind"])
+    samplers = config.evaluation.samplers
+    if samplers is None:
+        samplers = tuple(s for s in SAMPLERS if sampler_fits(s, process.langevin))
+    if not samplers:
+        return None
+    evaluation = {**job.evaluation, "samplers": list(samplers), "under": []}
+    label = f"samplers of {name}"
+    job = replace(job, task=COMPARE_SAMPLERS, evaluation=evaluation)
+    compared = executor.run(job, lambda event: shown.event(label, event))
+    return dict(read_json(compared.evaluation.path / SAMPLERS_RESULT))
+
+
+def _run_all(executor: CellExecutor, observed: Observed, jobs: Mapping[str, Job]) -> None:
     """Submit a task per cell to a bounded pool and wait for all of them, failed or not.
 
     A task that ends without a word from its cell (Prefect itself failed) is a failure too.

@@ -44,6 +44,16 @@ def lineage(project: Project, outcome: Any) -> dict[str, str]:
     return tags | environment_tags(project.root) | data_tags(project, spec.experiment)
 
 
+def lineage_document(outcome: Any, tags: dict[str, str]) -> dict[str, Any]:
+    """Return what a version needs to be made again (`sgm reproduce`), as plain JSON.
+
+    `spec` is the cell as it was planned, `identity` everything that its key stands for.
+    """
+    identity = dict(outcome.cell.manifest["describe"])
+    spec = outcome.spec.as_dict()
+    return {"format": 1, "spec": spec, "identity": identity, "tags": tags}
+
+
 def environment_tags(root: Path) -> dict[str, str]:
     """Return the tags of the checkout and the installed versions (the same for every cell)."""
     tags = dict(_git(root))

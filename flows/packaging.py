@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 CODE = Path(__file__).with_name("model_code.py")
 PACKAGE = Path(sgm_core.__file__).parent
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-PICTURES = ("samples.png", "trajectory.png", "field.png")
+LINEAGE = "lineage.json"
+PICTURES = ("samples.png", "trajectory.png", "field.png", "nearest.png")
 # What loading and sampling import; floors are the versions below which weights are not safe to load
 # or an interface is missing.
 REQUIREMENTS = {
@@ -39,20 +40,26 @@ REQUIREMENTS = {
 
 
 def log_model(
-    tracking: Tracking, run_id: str, outcome: Outcome, sampling: dict[str, Any], card: str
+    tracking: Tracking,
+    run_id: str,
+    outcome: Outcome,
+    sampling: dict[str, Any],
+    card: str,
+    record: dict[str, Any],
 ) -> str:
     """Log the cell's model with its card and pictures to its run; return the model's URI.
 
     Args:
         sampling: the settings that it was measured with; they become its defaults.
         card: the model card (Markdown).
+        record: its lineage (see `flows.lineage.lineage_document`).
 
     Raises:
         SgmError: MLflow failed.
     """
     import mlflow
 
-    with tracking.errors(), _staged(outcome, sampling, card) as folder:
+    with tracking.errors(), _staged(outcome, sampling, card, record) as folder:
         mlflow.set_tracking_uri(tracking.project.tracking_uri)
         # MLflow asks for an example of an input; this model takes none.
         warnings.filterwarnings("ignore", message=".*input example was not provided")
@@ -98,7 +105,9 @@ def requirements() -> list[str]:
 
 
 @contextmanager
-def _staged(outcome: Outcome, sampling: dict[str, Any], card: str) -> Iterator[Path]:
+def _staged(
+    outcome: Outcome, sampling: dict[str, Any], card: str, record: dict[str, Any]
+) -> Iterator[Path]:
     """Lay out what is published: code without caches, the model's files, card, pictures."""
     with tempfile.TemporaryDirectory(prefix="sgm-publish-") as name:
         folder = Path(name)
@@ -108,6 +117,7 @@ def _staged(outcome: Outcome, sampling: dict[str, Any], card: str) -> Iterator[P
         (folder / "model").mkdir()
         shutil.copy2(outcome.cell.path / WEIGHTS, folder / "model" / WEIGHTS)
         write_json(folder / "model" / CONFIG, config)
+        write_json(folder / "model" / LINEAGE, record)
         for file in PICTURES:
             if (outcome.evaluation.path / file).is_file():
                 shutil.copy2(outcome.evaluation.path / file, folder / "model" / file)

@@ -1,34 +1,36 @@
 """Publish the best finished cell of an experiment: register it, decide on the champion.
 
-The cell is chosen on the validation split, the decision about the champion falls on the test split.
+The cell is chosen on the validation split; the decision about the champion falls on the test split,
+with fresh samples (`flows.judging`), and only a version whose files are whole and that loads in a
+clean process is promoted (`flows.verify`).
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
 
-from flows.cell import jobs_in
-from flows.lineage import lineage
+from flows.cell import metric_of
+from flows.judging import Judge
+from flows.lineage import lineage, lineage_document
 from flows.packaging import PICTURES, log_model
+from flows.progress import display
 from flows.project import Project
-from flows.registry import SAMPLING, WEIGHTS, Candidate, Decision, model_name, submit
+from flows.registry import SAMPLING, Candidate, Decision, model_name, submit
+from flows.searching import Searched, looked_up
 from flows.setup import initialise
 from flows.tracking import CellRun, Tracking
-from sgm_core.cell import CELLS, EVALUATIONS, lookup
+from flows.verify import loads, log_files, verified
 from sgm_core.errors import SgmError
-from sgm_core.store import Store
-from sgm_core.store.files import canonical_json, read_json
+from sgm_core.store.files import canonical_json
 
 if TYPE_CHECKING:
-    from sgm_core.cell import Job, Outcome
+    from sgm_core.cell import Outcome
     from sgm_core.config import ExperimentConfig
+    from sgm_core.evaluate.decision import Verdict
 
 
 @flow(
@@ -60,111 +62,74 @@ def publish_best(
     project: Project, experiment: str, allow_failures: bool, log: Callable[[str], None]
 ) -> Decision:
     """Do the work of the flow `publish`; the same errors."""
-    config, jobs = project.config().experiment(experiment), jobs_in(project, experiment)
-    found = {name: lookup(job) for name, job in jobs.items()}
-    outcomes = {name: outcome for name, outcome in found.items() if outcome is not None}
-    missing = sorted(set(jobs) - set(outcomes))
-    if missing and not (allow_failures and outcomes):
-        raise SgmError(
-            f"{experiment}: {len(missing)} of {len(jobs)} cells are not finished "
-            f"({', '.join(missing)}); run: sgm grid {experiment}"
-            + (", or publish with --allow-failures" if outcomes else "")
-        )
-    name, metric, reason = _choose(config, outcomes)
-    job, outcome = jobs[name], outcomes[name]
+    config = project.config().experiment(experiment)
+    searched = looked_up(project, experiment)
+    name, reason = _choose(config, searched, allow_failures)
+    job, outcome = searched.jobs[name], searched.finals[name]
     tags = lineage(project, outcome) | {SAMPLING: canonical_json(job.sampling).decode()}
+    tracking = Tracking(project, experiment)
+    with CellRun(tracking, tracking.parent(searched.all_jobs), job) as run:
+        run_id = run.finish(outcome)
+    card = Card(config, outcome, reason, tags)
+    metric = metric_of(project, experiment)
+    with display() as shown, tracking.errors():
+        judge = Judge(tracking, config, job, outcome, metric, tags, log,
+                      lambda event: shown.event("decision", event))  # fmt: skip
 
-    def card(version: int, *pictures: str) -> str:
+        def upload(version: int) -> tuple[str, dict[str, str]]:
+            text, record = card.text(version, None, *PICTURES), lineage_document(outcome, tags)
+            uri = log_model(tracking, run_id, outcome, job.sampling, text, record)
+            return uri, log_files(tracking, run_id, uri)
+
+        def check(version: Any) -> str:
+            return loads(verified(tracking, version))
+
+        candidate = Candidate(experiment, tags, run_id, judge, upload, card.short, check)
+        decision = submit(project, tracking.client, candidate)
+        if decision.verdict is not None:
+            card.log(tracking, run_id, decision)
+    return decision
+
+
+class Card:
+    """The model card of a candidate, before and after the decision.
+
+    Args:
+        config, outcome, reason: the experiment, the cell, and why it was chosen.
+        tags: its lineage.
+    """
+
+    def __init__(
+        self, config: ExperimentConfig, outcome: Outcome, reason: str, tags: dict[str, str]
+    ) -> None:
+        self.config, self.outcome, self.reason, self.tags = config, outcome, reason, tags
+
+    def text(self, version: int, verdict: Verdict | None, *pictures: str) -> str:
+        """Return the card as Markdown."""
         from sgm_core.report.card import model_card
 
-        model = model_name(experiment)
-        return model_card(model, version, config, outcome, reason, tags, pictures=pictures)
+        name = model_name(self.config.name)
+        return model_card(
+            name, version, self.config, self.outcome, self.reason, self.tags, verdict,
+            pictures=pictures,
+        )  # fmt: skip
 
-    tracking = Tracking(project, experiment)
-    with CellRun(tracking, tracking.parent(jobs.values()), job) as run:
-        run_id = run.finish(outcome)
-    candidate = Candidate(
-        experiment=experiment,
-        metric=metric,
-        value=_value(outcome.evaluation.path, metric),
-        lower=_lower(metric),
-        tags=tags,
-        card=card,
-        run_id=run_id,
-        upload=lambda version: log_model(
-            tracking, run_id, outcome, job.sampling, card(version, *PICTURES)
-        ),
-        measure=lambda version: measure(
-            project, tracking, version, _against(version, job, tags), metric, log
-        ),
-    )
-    with tracking.errors():
-        return submit(project, tracking.client, candidate, config.selection.min_improvement)
+    def short(self, version: int, verdict: Verdict) -> str:
+        """Return as much of the card as the registry's description holds."""
+        from sgm_core.report.card import shortened
 
+        return shortened(self.text(version, verdict))
 
-def measure(
-    project: Project,
-    tracking: Tracking,
-    version: Any,
-    job: Job,
-    metric: str,
-    log: Callable[[str], None],
-) -> float | None:
-    """Measure a registered version with the settings of `job`, on its data; None if it cannot be.
+    def log(self, tracking: Tracking, run_id: str, decision: Decision) -> None:
+        """Log the card with its decision to the run of the cell, as Markdown and as a page."""
+        from sgm_core.report.card_page import card_page
 
-    The measurement is an entry of the store like any other: a champion whose cell is in the grid
-    is not measured twice.
-
-    Raises:
-        SgmError: the version's files are missing or were altered.
-    """
-    store, key = Store(project.store), str(version.tags.get("sgm.cell_key", ""))
-    entry = store.find(CELLS, key) if key else None
-    folder = entry.path if entry is not None else download(tracking, version)
-    trained_on = read_json(folder / "config.json")["data"]
-    meta = read_json(job.dataset / "dataset.json")
-    if (trained_on["kind"], trained_on["shape"]) != (meta["kind"], meta["shape"]):
-        return None
-    spec = job.evaluation_spec(key or str(version.tags[WEIGHTS]))
-
-    def build(work: Path) -> dict[str, Any]:
-        from sgm_core.evaluate.run import evaluate
-
-        log(f"measuring version {version.version} of {version.name} on the same data")
-        settings = job.sampling, job.evaluation
-        return evaluate(folder, job.dataset, job.reference, *settings, work, lambda event: None)
-
-    describe = {"name": f"version {version.version}", **spec.identity()}
-    try:
-        evaluation = store.ensure(EVALUATIONS, spec.key, build, describe)
-    except SgmError as error:
-        raise SgmError(
-            f"version {version.version} of {version.name} could not be measured again: {error}"
-        ) from error
-    return _value(evaluation.path, metric)
-
-
-def _against(version: Any, job: Job, tags: dict[str, str]) -> Job:
-    """Return the job with the settings that a version is measured with.
-
-    They are those of the new model; one of the same weights differs in its own sampling only.
-    """
-    if version.tags.get(WEIGHTS) != tags[WEIGHTS] or SAMPLING not in version.tags:
-        return job
-    return replace(job, sampling=json.loads(version.tags[SAMPLING]))
-
-
-def download(tracking: Tracking, version: Any) -> Path:
-    """Return a local folder with the model files of a registered version."""
-    import mlflow
-
-    with tracking.errors():
-        mlflow.set_tracking_uri(tracking.project.tracking_uri)
-        uri = f"models:/{version.name}/{version.version}"
-        folder = Path(mlflow.artifacts.download_artifacts(f"{uri}/artifacts/model"))
-    if not (folder / "config.json").is_file():
-        raise SgmError(f"{uri} holds no model of this project; restore its artifacts")
-    return folder
+        text = self.text(decision.version, decision.verdict, *PICTURES)
+        page = card_page(text, self.outcome.evaluation.path)
+        place = f"card/version-{decision.version}"
+        with tracking.errors():
+            tracking.client.log_text(run_id, text, f"{place}.md")
+            tracking.client.log_text(run_id, page, f"{place}.html")
 
 
 def sentence(decision: Decision) -> str:
@@ -179,25 +144,21 @@ def sentence(decision: Decision) -> str:
     return f"{name} is the challenger of version {decision.champion}: {decision.reason}"
 
 
-def _choose(config: ExperimentConfig, outcomes: dict[str, Outcome]) -> tuple[str, str, str]:
-    """Return the chosen cell, the ranking metric, and why it was chosen."""
-    from sgm_core.report import leaderboard as board
+def _choose(config: ExperimentConfig, searched: Searched, allow_failures: bool) -> tuple[str, str]:
+    """Return the chosen cell and why it was chosen.
 
-    frame = board.leaderboard(outcomes.values(), [], config)
-    choice = board.choose(frame, config.selection, frame.attrs["kind"])
+    Raises:
+        SgmError: cells are not finished, or none can be chosen.
+    """
+    missing = searched.missing
+    if missing and not (allow_failures and searched.finals):
+        raise SgmError(
+            f"{config.name}: {len(missing)} of {len(searched.all_jobs)} cells are not finished "
+            f"({', '.join(missing)}); run: sgm grid {config.name}"
+            + (", or publish with --allow-failures" if searched.finals else "")
+        )
+    choice = searched.choice(config)
     if choice.cell is None:
         why = "; ".join(f"{cell}: {text}" for cell, text in choice.excluded.items())
         raise SgmError(f"{config.name}: no cell can be published ({why})")
-    return choice.cell, str(frame.attrs["metric"]), choice.reason
-
-
-def _value(evaluation: Path, metric: str) -> float:
-    rows = read_json(evaluation / "metrics.json")["rows"]
-    values = [r["value"] for r in rows if r["metric"] == metric and r["split"] == "test"]
-    return math.nan if not values or values[0] is None else float(values[0])
-
-
-def _lower(metric: str) -> bool:
-    from sgm_core.evaluate.names import METRICS
-
-    return METRICS[metric].better == "lower"
+    return choice.cell, choice.reason

@@ -1,39 +1,41 @@
-"""The registry of models `sgm-EXPERIMENT`: versions, aliases, and the rule of promotion.
+"""The registry of models `sgm-EXPERIMENT`: versions, aliases, and how a champion is replaced.
 
     champion     what consumers load
     previous     the champion before it
     challenger   the newest version that did not win
 
 A version is weights and the sampling settings that are its defaults; the same pair is registered
-once. The alias moves if there is no champion, or if the new model's main metric on the test split
-is better than the champion's by the share `min_improvement`, both measured on the same data, with
-the same settings (but two versions of the same weights each with its own sampling settings):
+once. Whether it may replace the champion is judged on evidence (`flows.judging`), which takes long;
+MLflow sets an alias without a guard. So the evidence is gathered first, and then, alone under a
+lock, the champion is read again: if it is another one, the evidence is gathered anew against it.
 
-    gain = (champion - new) / |champion|      (sign turned where higher is better)
-    promote  <=>  gain > min_improvement
+    judge against C -> lock { settle what was left; is it still C? -> intent -> previous -> champion
+                              -> event -> intent forgotten }
 
-MLflow sets an alias without a guard, so promotion holds a lock, reads the aliases inside of it, and
-writes each decision to a journal.
+Killed anywhere in between, the next caller finds the intent and finishes it: at no moment there is
+no champion, and twenty publishers at once end as they would one after the other.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flows.project import Project, make_folder
+from flows import events
+from flows.project import Project
+from sgm_core.evaluate.decision import Verdict
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 WEIGHTS, SAMPLING = "sgm.weights_sha256", "sgm.sampling"  # the tags that identify a version
+DECISION, ROLLED_BACK = "sgm.decision", "sgm.rolled_back"
 
 
 @dataclass(frozen=True)
@@ -42,26 +44,22 @@ class Candidate:
 
     Attributes:
         experiment: name of the experiment.
-        metric, value: the main metric and its value on the test split.
-        lower: whether less is better.
         tags: lineage; WEIGHTS and SAMPLING identify the model.
-        card: version number -> model card (Markdown).
-        upload: version number -> the URI of the model, which it logs; called only if a new version
-            is needed.
         run_id: MLflow run of the cell.
-        measure: version of the champion -> its value of the same metric on the same data, or None
-            if it cannot be measured there (data of another shape); called only if needed.
+        judge: version of the champion (None: there is none) -> what the numbers say; slow.
+        upload: version number -> the URI of the model, which it logs, and tags of its files; called
+            only if a new version is needed.
+        describe: version number, verdict -> description of the version (Markdown).
+        check: version -> why it must not be promoted although the numbers allow it; "" if it may.
     """
 
     experiment: str
-    metric: str
-    value: float
-    lower: bool
     tags: dict[str, str]
-    card: Callable[[int], str]
     run_id: str
-    upload: Callable[[int], str]
-    measure: Callable[[Any], float | None]
+    judge: Callable[[ModelVersion | None], Verdict]
+    upload: Callable[[int], tuple[str, dict[str, str]]]
+    describe: Callable[[int, Verdict], str]
+    check: Callable[[ModelVersion], str]
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,7 @@ class Decision:
     version: int
     champion: int | None
     reason: str
+    verdict: Verdict | None = None
 
 
 def model_name(experiment: str) -> str:
@@ -80,30 +79,99 @@ def model_name(experiment: str) -> str:
     return f"sgm-{experiment}"
 
 
-def submit(
-    project: Project, client: MlflowClient, candidate: Candidate, min_improvement: float
-) -> Decision:
-    """Register a candidate and decide on the champion, alone under a lock.
+def submit(project: Project, client: MlflowClient, candidate: Candidate) -> Decision:
+    """Judge a candidate, register it, and decide on the champion.
 
     Raises:
         MlflowException: the registry failed; repeating the call goes on where it stopped.
+        SgmError: the champion's files were altered, or it cannot be measured.
     """
     name = model_name(candidate.experiment)
-    with project.lock(f"registry-{name}", waiting=f"{name}: waiting for another publisher ..."):
+    with locked(project, name):
         _ensure_model(client, name)
+        settle(client, name)
+    while True:
         champion = by_alias(client, name, CHAMPION)
         if champion is not None and _same(champion, candidate):
             number = int(champion.version)
             return Decision("unchanged", name, number, number, "it is the champion already")
-        promote, reason, against = _judge(champion, candidate, min_improvement)
-        number = _register(client, name, candidate, against)
-        if promote:
-            _promote(project, client, name, number, champion, reason)
-            return Decision("promoted", name, number, number, reason)
-        client.set_registered_model_alias(name, CHALLENGER, str(number))
-        decision = Decision(CHALLENGER, name, number, _number(champion), reason)
-        journal(project, name, **asdict(decision))
-        return decision
+        verdict = candidate.judge(champion)
+        with locked(project, name):
+            version = _registered(client, name, candidate, verdict)
+        refusal = candidate.check(version) if verdict.promote else ""
+        with locked(project, name):
+            settle(client, name)
+            now = by_alias(client, name, CHAMPION)
+            if number_of(now) == number_of(champion):
+                return _decide(client, candidate, version, champion, verdict, refusal)
+        # Somebody else was faster: what was measured is about another champion.
+
+
+def _decide(
+    client: MlflowClient,
+    candidate: Candidate,
+    version: ModelVersion,
+    champion: ModelVersion | None,
+    verdict: Verdict,
+    refusal: str,
+) -> Decision:
+    """Write the decision down and carry it out; the caller holds the lock."""
+    name, number, old = str(version.name), int(version.version), number_of(champion)
+    reason = verdict.reason
+    version = client.get_model_version(name, version.version)
+    if back := version.tags.get(ROLLED_BACK):
+        refusal = f"it was rolled back on {back}; sgm rollback {name} --to {number} brings it back"
+    if refusal:
+        reason = f"{refusal} ({reason})"
+    promote = verdict.promote and not refusal
+    action = "promoted" if promote else CHALLENGER
+    evidence = verdict.as_dict() | {"action": action, "compared_with": old, "reason": reason}
+    client.set_model_version_tag(name, str(number), DECISION, json.dumps(evidence, sort_keys=True))
+    client.update_model_version(name, str(number), candidate.describe(number, verdict))
+    if promote:
+        move_champion(client, name, number, champion, "promoted", reason, _numbers(verdict))
+        return Decision(action, name, number, number, reason, verdict)
+    client.set_registered_model_alias(name, CHALLENGER, str(number))
+    known = [(e["action"], e["version"], e.get("against")) for e in events.events(client, name)]
+    if (CHALLENGER, number, old) not in known:  # the same answer every night is told once
+        entry = {"action": CHALLENGER, "version": number, "against": old, "reason": reason}
+        events.record(client, name, **entry, **_numbers(verdict))
+    return Decision(action, name, number, old, reason, verdict)
+
+
+def move_champion(
+    client: MlflowClient,
+    name: str,
+    number: int,
+    champion: ModelVersion | None,
+    action: str,
+    reason: str,
+    numbers: dict[str, Any] | None = None,
+) -> None:
+    """Make a version the champion; the caller holds the lock."""
+    entry = {"action": action, "version": number, "replaced": number_of(champion)}
+    events.intend(client, name, **entry, reason=reason, **(numbers or {}))
+    settle(client, name)
+
+
+def settle(client: MlflowClient, name: str) -> None:
+    """Finish a change of champion that was begun: `previous` first, so that there is always one.
+
+    The caller holds the lock; every step may be repeated.
+    """
+    entry = events.intent(client, name)
+    if entry is None:
+        return
+    number, old = int(entry["version"]), entry.get("replaced")
+    if old is not None:
+        client.set_registered_model_alias(name, PREVIOUS, str(old))
+    client.set_registered_model_alias(name, CHAMPION, str(number))
+    challenger = by_alias(client, name, CHALLENGER)
+    if challenger is not None and int(challenger.version) == number:
+        client.delete_registered_model_alias(name, CHALLENGER)
+    if entry["id"] not in [event.get("id") for event in events.events(client, name)]:
+        events.record(client, name, **entry)
+    events.done(client, name)
 
 
 def by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
@@ -118,44 +186,19 @@ def by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None
         raise
 
 
-def journal(project: Project, name: str, **entry: Any) -> None:
-    """Append one line to the journal of a model, on the disk before it returns."""
-    folder = make_folder(project.state / "journal")
-    entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **entry}
-    with open(folder / f"{name}.jsonl", "a", encoding="utf-8") as stream:
-        stream.write(json.dumps(entry, sort_keys=True) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+def locked(project: Project, name: str) -> AbstractContextManager[None]:
+    """Return the lock of a registered model."""
+    return project.lock(f"registry-{name}", waiting=f"{name}: waiting for another publisher ...")
 
 
-def _judge(
-    champion: ModelVersion | None, candidate: Candidate, min_improvement: float
-) -> tuple[bool, str, dict[str, str]]:
-    """Return whether to promote, why in one sentence, and the tags that record the comparison."""
-    metric, value = candidate.metric, candidate.value
-    own = {"sgm.test_metric": metric, "sgm.test_value": repr(value)}
-    if not math.isfinite(value):
-        return False, f"its {metric} on the test split is not finite", own
-    if champion is None:
-        return True, f"there was no champion; {metric} is {value:.4g} on the test split", own
-    tags = {**own, "sgm.compared_with": str(champion.version)}
-    theirs = candidate.measure(champion)
-    if theirs is None:
-        text = f"version {champion.version} cannot be measured on this data"
-        return True, f"{text}, so the new model replaces it", tags
-    tags["sgm.compared_value"] = repr(theirs)
-    sign = 1.0 if candidate.lower else -1.0
-    gain = sign * (theirs - value) / max(abs(theirs), 1e-12) if math.isfinite(theirs) else math.inf
-    tags["sgm.gain"] = repr(gain)
-    text = f"{metric} {value:.4g} against {theirs:.4g} of version {champion.version}"
-    if gain > min_improvement:
-        return True, f"{text}: a gain of {gain:.1%}", tags
-    return False, f"{text}: a gain of {gain:.1%}, not above {min_improvement:.1%}", tags
+def number_of(version: ModelVersion | None) -> int | None:
+    """Return the number of a version."""
+    return None if version is None else int(version.version)
 
 
-def _register(
-    client: MlflowClient, name: str, candidate: Candidate, comparison: dict[str, str]
-) -> int:
+def _registered(
+    client: MlflowClient, name: str, candidate: Candidate, verdict: Verdict
+) -> ModelVersion:
     """Return the version that is this model, registering it if there is none.
 
     Tags and description are part of the creation, so that no version exists without its lineage.
@@ -163,51 +206,36 @@ def _register(
     versions = client.search_model_versions(f"name = '{name}'")
     for version in versions:
         if _same(version, candidate):
-            for key, value in comparison.items():
-                client.set_model_version_tag(name, version.version, key, value)
-            return int(version.version)
+            return client.get_model_version(name, version.version)
     expected = 1 + max((int(version.version) for version in versions), default=0)
-    uri = candidate.upload(expected)
-    created = client.create_model_version(
+    uri, tags = candidate.upload(expected)
+    return client.create_model_version(
         name,
         source=uri,
         run_id=candidate.run_id,
-        tags={**candidate.tags, **comparison},
-        description=candidate.card(expected),
+        tags={**candidate.tags, **tags},
+        description=candidate.describe(expected, verdict),
         model_id=uri.removeprefix("models:/") if uri.startswith("models:/") else None,
     )
-    number = int(created.version)
-    if number != expected:  # versions were deleted
-        client.update_model_version(name, str(number), description=candidate.card(number))
-    return number
 
 
-def _promote(
-    project: Project,
-    client: MlflowClient,
-    name: str,
-    number: int,
-    champion: ModelVersion | None,
-    reason: str,
-) -> None:
-    """Move the aliases: `previous` first, so that at no moment there is no champion."""
-    old = _number(champion)
-    journal(project, name, action="promoting", version=number, replaced=old, reason=reason)
-    if old is not None:
-        client.set_registered_model_alias(name, PREVIOUS, str(old))
-    client.set_registered_model_alias(name, CHAMPION, str(number))
-    challenger = by_alias(client, name, CHALLENGER)
-    if challenger is not None and int(challenger.version) == number:
-        client.delete_registered_model_alias(name, CHALLENGER)
-    journal(project, name, action="promoted", version=number, replaced=old, reason=reason)
+def _numbers(verdict: Verdict) -> dict[str, Any]:
+    """The main numbers of a verdict, for the journal."""
+    gain = verdict.gain
+    if gain is None:
+        return {}
+    return {
+        "metric": gain.metric,
+        "value": gain.new,
+        "champion_value": gain.champion,
+        "gain": gain.value,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
+    }
 
 
 def _same(version: ModelVersion, candidate: Candidate) -> bool:
     return all(version.tags.get(tag) == candidate.tags[tag] for tag in (WEIGHTS, SAMPLING))
-
-
-def _number(version: ModelVersion | None) -> int | None:
-    return None if version is None else int(version.version)
 
 
 def _ensure_model(client: MlflowClient, name: str) -> None:

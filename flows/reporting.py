@@ -8,15 +8,15 @@ from flows.project import Project
 from sgm_core.errors import SgmError
 
 if TYPE_CHECKING:
-    from sgm_core.cell import Job, Outcome
+    from flows.searching import Searched
 
 
 def write_report(
     project: Project,
-    experiment: str,
-    jobs: dict[str, Job],
-    outcomes: dict[str, Outcome],
+    searched: Searched,
     failures: dict[str, str],
+    experiment: str,
+    samplers: dict[str, Any] | None,
 ) -> Any:
     """Write reports/EXPERIMENT and return the leaderboard (a pandas DataFrame).
 
@@ -24,10 +24,12 @@ def write_report(
     """
     from sgm_core.report.write import write_reports
 
-    failed = [(jobs[name].spec, text) for name, text in sorted(failures.items())]
-    config = project.config().experiment(experiment)
+    specs = {job.spec.name: job.spec for job in searched.all_jobs}
+    failed = [(specs[name], text) for name, text in sorted(failures.items())]
+    config, out = project.config().experiment(experiment), project.report(experiment)
+    finals = searched.finals.values()
     with project.lock(f"report-{experiment}"):
-        report = write_reports(config, outcomes.values(), failed, project.report(experiment))
+        report = write_reports(config, finals, failed, out, searched.cheap, samplers)
     return report.frame
 
 
@@ -63,12 +65,15 @@ def _champion(project: Project, experiment: str) -> str:
     Raises:
         SgmError: MLflow cannot be reached.
     """
-    from flows.registry import CHAMPION, by_alias, model_name
-    from flows.tracking import Tracking
+    from flows.registry import CHALLENGER, CHAMPION, by_alias, model_name
+    from flows.versions import Registry
 
-    name, tracking = model_name(experiment), Tracking(project, experiment)
-    with tracking.errors():
-        version = by_alias(tracking.client, name, CHAMPION)
+    name, registry = model_name(experiment), Registry(project)
+    with registry.errors():
+        version = by_alias(registry.client, name, CHAMPION)
+        newest = by_alias(registry.client, name, CHALLENGER)
+    if version is None and newest is not None:
+        return f"{name} has no champion; why version {newest.version} is not: sgm history {name}"
     if version is None:
         return f"{name} has no champion yet; run: sgm publish {experiment}"
     cell = version.tags.get("sgm.cell", "?")

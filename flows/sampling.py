@@ -10,8 +10,9 @@ from typing import Any
 
 from flows.choices import as_written
 from flows.project import Project
-from sgm_core.cell import CELLS, cells_of
+from sgm_core.cell import CELLS
 from sgm_core.errors import SgmError, UsageError, unknown
+from sgm_core.spec import all_cells
 from sgm_core.store import Store
 from sgm_core.store.files import read_json, write_atomic
 
@@ -159,7 +160,7 @@ def _by_name(project: Project, text: str) -> Found:
         meta = project.prepared(name) / "dataset.json"
         if (wanted and wanted != name) or not meta.is_file():
             continue
-        for spec in cells_of(experiment, read_json(meta)["digest"]):
+        for spec in all_cells(experiment, read_json(meta)["digest"]):
             if spec.name == cell and (entry := store.find(CELLS, spec.key)) is not None:
                 found[f"{name}/{cell}"] = entry.path, experiment.sampling.model_dump(mode="json")
     return found
@@ -170,28 +171,18 @@ def _cell_names(project: Project) -> dict[str, str]:
     config = project.config()
     names = {}
     for name in [*config.active, *config.experiments][::-1]:
-        for spec in cells_of(config.experiments[name], ""):
+        for spec in all_cells(config.experiments[name], ""):
             names[spec.name] = name
     return names
 
 
 def _registered(uri: str) -> Path:
-    """Download the model files of a registered version."""
-    from flows.project import mlflow_failed, mlflow_is_away, tool_environment
+    """Return the model files of a registered version, compared with their hashes."""
+    from flows.verify import verified
+    from flows.versions import Registry, version_of
 
-    project = Project.find()
-    tool_environment(project)
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    mlflow.set_tracking_uri(project.tracking_uri)
-    try:
-        return Path(mlflow.artifacts.download_artifacts(f"{uri.rstrip('/')}/artifacts/model"))
-    except (MlflowException, OSError) as error:
-        if mlflow_is_away(error):
-            raise SgmError(mlflow_failed(project.tracking_uri, error)) from None
-        text = " ".join(str(error).split())[:200]
-        raise UsageError(f"model: {uri} is not in the registry ({text}); see: sgm ui") from None
+    registry = Registry(Project.find())
+    return verified(registry, version_of(registry, uri)) / "artifacts" / "model"
 
 
 def _check_finite(x: Any) -> None:

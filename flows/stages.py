@@ -20,7 +20,7 @@ from flows.project import Project
 from sgm_core.code import closure_hash
 from sgm_core.config import Config
 from sgm_core.config.data import DatasetParams
-from sgm_core.errors import SgmError, unknown
+from sgm_core.errors import SgmError, UsageError, unknown
 from sgm_core.store.files import canonical_json, read_json, sha256_bytes, sha256_file, write_json
 
 Log = Callable[[str], None]
@@ -71,23 +71,39 @@ def reference(project: Project, name: str, log: Log = print) -> bool:
         UsageError: the name is unknown.
         SgmError: the prepared data is missing or damaged, or the output could not be written.
     """
-    dataset_of(project.config(), name)
+    config = project.config()
+    dataset_of(config, name)
     source, out = project.prepared(name), project.reference(name)
+    weights = _weights(project, config, name)
     if not (source / "dataset.json").is_file():
         raise SgmError(f"{source} is missing; run: sgm prepare {name}")
 
     def build() -> None:
         from sgm_core.evaluate.reference import make_reference
 
-        make_reference(source, out, log)
+        make_reference(source, out, log, weights=weights)
 
     inputs = {
+        "weights": None if weights is None else sha256_file(weights),
         "dataset": read_json(source / "dataset.json")["digest"],
         "code": closure_hash(["sgm_core.evaluate.reference"]),
         "versions": {name: version(name) for name in ("numpy", "scipy", "torch")},
     }
     with project.lock(f"data-{name}", waiting=f"{name}: waiting for another reference ..."):
         return _make(project, f"reference-{name}", inputs, out / "reference.json", build, log)
+
+
+def _weights(project: Project, config: Config, name: str) -> Path | None:
+    """Return the file of Inception-v3's weights, if the experiment's images are compared with it."""
+    experiment = config.experiments.get(name)
+    if experiment is None or experiment.reference.extractor == "own":
+        return None
+    file = project.root / experiment.reference.weights
+    if not file.is_file():
+        raise UsageError(
+            f"experiments.{name}.reference.weights: {file} does not exist; mend the path"
+        )
+    return file
 
 
 def _make(

@@ -21,14 +21,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.lineage import data_tags, environment_tags, lineage, params_of
-from flows.project import Project, mlflow_failed, tool_environment
+from flows.project import Project
+from flows.versions import Registry
 from sgm_core.errors import SgmError
 from sgm_core.store.files import canonical_json, read_json, sha256_bytes
 
@@ -44,7 +45,7 @@ PAUSE_SECONDS = 120.0  # after a failure of MLflow
 FINISHED = "FINISHED"
 
 
-class Tracking:
+class Tracking(Registry):
     """The MLflow experiment of one of our experiments.
 
     Args:
@@ -56,12 +57,9 @@ class Tracking:
     """
 
     def __init__(self, project: Project, experiment: str) -> None:
-        tool_environment(project)
-        from mlflow import MlflowClient
-
-        self.project, self.name = project, experiment
+        super().__init__(project)
+        self.name = experiment
         with self.errors(), project.lock("mlflow-experiments"):
-            self.client = MlflowClient(project.tracking_uri, project.tracking_uri)
             found = self.client.get_experiment_by_name(experiment)
             if found is None:
                 self.id = self.client.create_experiment(experiment, self._artifact_location())
@@ -72,17 +70,6 @@ class Tracking:
                 )
             else:
                 self.id = found.experiment_id
-
-    @contextmanager
-    def errors(self) -> Iterator[None]:
-        """Within this block a failure of MLflow becomes one sentence."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            yield
-        except (MlflowException, OSError) as error:
-            why = mlflow_failed(self.project.tracking_uri, error)
-            raise SgmError(f"{why}; finished cells are kept, run again to log them") from error
 
     def search(self, **tags: str) -> list[Run]:
         """Return the runs with these tags, the newest first; dots are written as `__`."""

@@ -13,21 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from sgm_core.code import closure_hash
 from sgm_core.device import device_class
 from sgm_core.errors import SgmError
-from sgm_core.spec import (
-    CellSpec,
-    EvaluationSpec,
-    Job,
-    cells_of,
-    digest_of,
-    identity_key,
-    jobs_of,
-)
+from sgm_core.job import Job, jobs_of
+from sgm_core.spec import CellSpec, EvaluationSpec, cells_of, digest_of, identity_key
 from sgm_core.store import Entry, Store
 
 __all__ = [
@@ -94,11 +88,10 @@ def ensure_cell(job: Job, emit: Emit) -> Outcome:
         return summary
 
     def evaluate(work: Path) -> dict[str, Any]:
-        from sgm_core.evaluate.run import evaluate as measure
-
         built.append(EVALUATIONS)
         _check_code(spec.modules, measured["code"])
-        settings = job.sampling, job.evaluation
+        module, _, function = job.task.partition(":")
+        measure, settings = getattr(import_module(module), function), (job.sampling, job.evaluation)
         summary: dict[str, Any] = measure(
             cell.path, job.dataset, job.reference, *settings, work, emit
         )

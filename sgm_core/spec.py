@@ -9,20 +9,19 @@ the cell's name are labels and not part of a key.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sgm_core.code import closure_hash
-from sgm_core.config.custom import ALL_PROCESSES, folder_of
+from sgm_core.config.custom import ALL_PROCESSES
 from sgm_core.config.experiment import ExperimentConfig
 from sgm_core.config.net import NETS
 from sgm_core.device import device_class, torch_release
 from sgm_core.errors import SgmError, UsageError, unknown
-from sgm_core.evaluate.names import main_metric
 from sgm_core.sample.names import SAMPLERS
+from sgm_core.search import Pair, Rung, rungs_of
 from sgm_core.store.files import canonical_json, read_json, sha256_bytes
 
 
@@ -77,9 +76,10 @@ class CellSpec:
 class EvaluationSpec:
     """What is measured on a finished cell (`batch` counts: it decides the last bits of a sample).
 
-    `sampler` is the sampler's target "module:Class".
+    `task` names the function that measures, `sampler` is the sampler's target "module:Class".
     """
 
+    task: str
     cell_key: str
     sampler: str
     sampling: dict[str, Any]
@@ -90,9 +90,10 @@ class EvaluationSpec:
     @property
     def modules(self) -> list[str]:
         """The modules whose import closure is the evaluation's code."""
-        others = [ALL_PROCESSES[name].target for name in self.evaluation.get("under", ())]
-        targets = [self.sampler, *others]
-        return ["sgm_core.evaluate.run", *(target.partition(":")[0] for target in targets)]
+        targets = [self.task, self.sampler]
+        targets += [ALL_PROCESSES[name].target for name in self.evaluation.get("under", ())]
+        targets += [SAMPLERS[name] for name in self.evaluation.get("samplers", ())]
+        return [target.partition(":")[0] for target in targets]
 
     def identity(self) -> dict[str, Any]:
         """Everything that determines the metrics."""
@@ -104,80 +105,28 @@ class EvaluationSpec:
         return identity_key(self.identity())
 
 
-@dataclass(frozen=True)
-class Job:
-    """A cell and where its inputs and results lie: all that a worker process is told.
-
-    Attributes:
-        dataset, reference: folders of the prepared dataset and of its reference statistics.
-        store: root of the content-addressed store.
-        sampling, evaluation: all fields of SamplingConfig and EvaluationConfig.
-        modules: folder of the modules of custom processes, if there are any.
-    """
-
-    spec: CellSpec
-    checkpoint_every: int
-    dataset: Path
-    reference: Path
-    store: Path
-    sampling: dict[str, Any]
-    evaluation: dict[str, Any]
-    modules: Path | None = None
-
-    def to_json(self) -> str:
-        """The job as JSON, with absolute paths."""
-        values = asdict(self)
-        for name in self._paths(values):
-            values[name] = str(Path(values[name]).absolute())
-        return json.dumps(values, sort_keys=True, indent=1, allow_nan=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Job:
-        """Read what `to_json` wrote.
-
-        Raises:
-            UsageError: it is not a job.
-        """
-        try:
-            values = json.loads(text)
-            values.update({name: Path(values[name]) for name in cls._paths(values)})
-            return cls(**{**values, "spec": CellSpec(**values["spec"])})
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UsageError(f"not a job ({error}); write one with Job.to_json") from None
-
-    @staticmethod
-    def _paths(values: dict[str, Any]) -> list[str]:
-        return ["dataset", "reference", "store", *(["modules"] if values.get("modules") else [])]
-
-    def evaluation_spec(self, cell_key: str) -> EvaluationSpec:
-        """What is measured on the cell `cell_key` (reads the reference's digest)."""
-        reference = digest_of(self.reference / "reference.json", "reference")
-        name = self.sampling["sampler"]
-        if name not in SAMPLERS:
-            raise unknown("sampler", name, SAMPLERS)
-        return EvaluationSpec(
-            cell_key=cell_key,
-            sampler=SAMPLERS[name],
-            sampling=self.sampling,
-            evaluation=self.evaluation,
-            reference_digest=reference,
-            data_digest=self.spec.data_digest,
-        )
-
-
 def cells_of(
-    experiment: ExperimentConfig, data_digest: str, shape: Sequence[int] | None = None
+    experiment: ExperimentConfig,
+    data_digest: str,
+    shape: Sequence[int] | None = None,
+    rung: Rung | None = None,
+    pairs: Sequence[Pair] | None = None,
 ) -> list[CellSpec]:
-    """Return the grid of an experiment: processes x nets x seeds, in the order of params.yaml.
+    """Return the cells of an experiment's grid, in the order of params.yaml.
 
     Args:
         shape: of one item of the dataset ([d] or [C, H, W]); checked against each network.
+        rung: of `rungs_of`; None: the final one, with all pairs.
+        pairs: labels of process and network that are in it; None: all.
 
     Raises:
         UsageError: a network is for another kind of data.
     """
     training = experiment.training.model_dump(mode="json", exclude={"checkpoint_every"})
     training["device"] = device_class(experiment.training.device)
+    cheap = rung is not None and not rung.final
+    if cheap and rung is not None:
+        training["steps"] = rung.steps
     where = f"experiments.{experiment.name}"
     for label, net in experiment.nets.items():
         if shape is not None and net.data_rank != len(shape):
@@ -189,7 +138,7 @@ def cells_of(
     cells = [
         CellSpec(
             experiment=experiment.name,
-            name=f"{process_label}-{net_label}-s{seed}",
+            name=f"{process_label}-{net_label}-s{seed}{cheap_mark(training) if cheap else ''}",
             process={"kind": process.kind, **process.model_dump(mode="json")},
             net={"kind": net.kind, **net.model_dump(mode="json")},
             training=training,
@@ -198,7 +147,8 @@ def cells_of(
         )
         for process_label, process in experiment.processes.items()
         for net_label, net in experiment.nets.items()
-        for seed in experiment.seeds
+        if pairs is None or (process_label, net_label) in pairs
+        for seed in (experiment.seeds if rung is None else rung.seeds)
     ]
     names = [cell.name for cell in cells]
     for name in names:
@@ -207,43 +157,18 @@ def cells_of(
     return cells
 
 
-def jobs_of(experiment: ExperimentConfig, dataset: Path, reference: Path, store: Path) -> list[Job]:
-    """Return the jobs of an experiment's grid, in grid order.
+def cheap_mark(training: Mapping[str, Any]) -> str:
+    """Return what the name of a cell of a cheap rung ends in."""
+    return f"-{training['steps']}steps"
 
-    Args:
-        dataset, reference: folders as written by the data stages.
-        store: root of the store.
 
-    Raises:
-        UsageError: see `cells_of`.
-        SgmError: the prepared dataset is missing or not readable.
-    """
-    digest = digest_of(dataset / "dataset.json", "dataset")
-    meta = read_json(dataset / "dataset.json")
-    try:
-        wanted = experiment.selection.metric
-        main_metric(meta["kind"], wanted, str(meta.get("source", "")), bool(meta["labels"]))
-    except UsageError as error:
-        raise UsageError(f"experiments.{experiment.name}.selection.metric: {error}") from None
-    kinds = [p.kind for p in experiment.processes.values()] + list(experiment.evaluation.under)
-    shape, modules = meta.get("shape"), folder_of(kinds)
-    return [
-        Job(
-            spec=spec,
-            checkpoint_every=experiment.training.checkpoint_every,
-            dataset=dataset,
-            reference=reference,
-            store=store,
-            sampling=experiment.sampling.model_dump(mode="json"),
-            evaluation={
-                **experiment.evaluation.model_dump(mode="json"),
-                "metric": experiment.selection.metric,
-                "device": spec.training["device"],
-            },
-            modules=modules,
-        )
-        for spec in cells_of(experiment, digest, shape)
-    ]
+def all_cells(
+    experiment: ExperimentConfig, data_digest: str, shape: Sequence[int] | None = None
+) -> list[CellSpec]:
+    """Return every cell that a search of this experiment can train."""
+    cheap = [rung for rung in rungs_of(experiment) if not rung.final]
+    rungs = [cells_of(experiment, data_digest, shape, rung) for rung in cheap]
+    return [cell for cells in (cells_of(experiment, data_digest, shape), *rungs) for cell in cells]
 
 
 def _target(field: str, registry: Any, values: dict[str, Any]) -> str:

@@ -28,7 +28,8 @@ experiments:
       mlp: {kind: mlp, width: 16, depth: 1}
     training: {steps: STEPS, batch: 32, checkpoint_every: 50}
     sampling: {steps: 6}
-    evaluation: {samples: 100, curve_samples: 50, nfe_curve: [5], bootstrap: 10}
+    evaluation: {samples: 100, curve_samples: 50, nfe_curve: [5], bootstrap: 10, samplers: [ddim]}
+    selection: {min_coverage: 0, min_class_share: 0}
   again:
     dataset: points
     processes: {vp: {}}
@@ -36,16 +37,8 @@ experiments:
       mlp: {kind: mlp, width: 16, depth: 1}
     training: {steps: STEPS, batch: 32, checkpoint_every: 50}
     sampling: {steps: 6}
-    evaluation: {samples: 100, curve_samples: 50, nfe_curve: [5], bootstrap: 10}
-"""
-
-# The first lines of a script that stands for a consumer of a published model.
-WITHOUT_CHECKOUT = """
-import importlib.util, json, os, sys
-# An editable installation of the checkout must not help: consumers have none.
-sys.meta_path[:] = [f for f in sys.meta_path if "__editable__" not in getattr(f, "__module__", "")]
-sys.path[:] = [p for p in sys.path if not os.path.isdir(os.path.join(p, "sgm_core"))]
-assert importlib.util.find_spec("sgm_core") is None
+    evaluation: {samples: 100, curve_samples: 50, nfe_curve: [5], bootstrap: 10, samplers: [ddim]}
+    selection: {min_coverage: 0, min_class_share: 0}
 """
 
 

@@ -161,7 +161,8 @@ def outcome(
         evaluation / "metrics.json",
         {
             "rows": rows, "curve": curve, "nfe": 20, "seed": 7, "sampler": "ddim", "grid": "log",
-            "seconds_per_sample": 0.001, "main_metric": metric, "steps": 20,
+            "finite": (details or {}).get("finite", 1.0), "seconds_per_sample": 0.001,
+            "main_metric": metric, "steps": 20,
         },
     )  # fmt: skip
     write(cell / "config.json", {"data": meta, "sampling": {"steps": 20}})

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 import torch
-from flows_checkout import WITHOUT_CHECKOUT, checkout, environment, finished, sgm
+from flows_checkout import checkout, environment, finished, sgm
 
 from flows.executors import LocalProcesses
 from flows.packaging import _staged
+from flows.verify import WITHOUT_CHECKOUT
 from sgm_core.cell import Job, Outcome, jobs_of, lookup
 from sgm_core.config import load_config
 from sgm_core.data import prepare
@@ -201,7 +202,7 @@ def published(project: Path, outcome: Outcome) -> None:
     """What is published loads without the project and without the checkout."""
     cell: Any = SimpleNamespace(cell=outcome.cell, evaluation=outcome.evaluation)
     sampling = {"sampler": "ddim", "steps": 3, "grid": "log", "sigma_min": 0.002, "guidance": 1.0}
-    with _staged(cell, sampling, "# card") as folder:
+    with _staged(cell, sampling, "# card", {}) as folder:
         shutil.copytree(folder, project / "elsewhere")
     names = {path.name for path in (project / "elsewhere" / "code").iterdir()}
     assert names == {"sgm_core", "my_ou.py", "ou_rates.py"}

@@ -9,8 +9,8 @@ from sgm_core.cell import ensure_cell
 from sgm_core.config import parse_config
 from sgm_core.data import prepare
 from sgm_core.evaluate.reference import make_reference
+from sgm_core.job import jobs_of
 from sgm_core.report.write import write_reports
-from sgm_core.spec import jobs_of
 
 VALUES = {
     "datasets": {"roll": {"kind": "swiss_roll", "n": 600}},

@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from sgm_core.errors import SgmError, UsageError
-from sgm_core.evaluate import images, likelihood, points, rolls
+from sgm_core.evaluate import images, likelihood, nearness, points, rolls
 from sgm_core.evaluate.classes import Judge
 from sgm_core.evaluate.draw import shares_of_classes
 from sgm_core.evaluate.features import (
@@ -137,11 +137,11 @@ def test_mode_collapse_is_seen():
     good = Images(centres[mode] + features(600, 8, 2), mode, mode)
     few = mode % 3
     collapsed = Images(centres[few] + features(600, 8, 3), few, few)
-    assert images.recall(good, real).value > 0.8
-    assert images.recall(collapsed, real).value < 0.4
-    assert images.coverage(good, real).value > 0.9
-    assert images.coverage(collapsed, real).value < 0.4
-    assert images.precision(collapsed, real).value > 0.8
+    assert nearness.recall(good, real).value > 0.8
+    assert nearness.recall(collapsed, real).value < 0.4
+    assert nearness.coverage(good, real).value > 0.9
+    assert nearness.coverage(collapsed, real).value < 0.4
+    assert nearness.precision(collapsed, real).value > 0.8
     assert images.class_balance(good, real).value == pytest.approx(0.0, abs=1e-12)
     assert images.class_balance(collapsed, real).value == pytest.approx(0.4 - 0.1, abs=1e-9)
     assert images.fd(collapsed, real).value > 50 * images.fd(good, real).value
@@ -149,7 +149,7 @@ def test_mode_collapse_is_seen():
 
 def test_too_few_images_say_how_many():
     with pytest.raises(TooFew, match="at least 6 items on each side, has 40 samples and 3 real"):
-        images.density(Images(features(40, 4, 0)), Images(features(3, 4, 1)))
+        nearness.density(Images(features(40, 4, 0)), Images(features(3, 4, 1)))
 
 
 # --- memorisation
@@ -166,11 +166,11 @@ def test_copies_are_memorised_and_new_images_are_not(digits):
 
     real = measured(held)
     noise = np.random.default_rng(0).standard_normal(train[:200].shape)
-    assert images.memorised(measured(new), real).value < 0.05
-    assert images.memorised(measured(train[:200]), real).value == 1.0
-    assert images.memorised(measured(train[:200] + 0.5 * noise), real).value > 0.95
+    assert nearness.memorised(measured(new), real).value < 0.05
+    assert nearness.memorised(measured(train[:200]), real).value == 1.0
+    assert nearness.memorised(measured(train[:200] + 0.5 * noise), real).value > 0.95
     half = np.concatenate([train[:150], new[:150]])
-    assert images.memorised(measured(half), real).value == pytest.approx(0.5, abs=0.03)
+    assert nearness.memorised(measured(half), real).value == pytest.approx(0.5, abs=0.03)
 
 
 def test_copies_of_near_duplicates_are_memorised_too():

@@ -16,7 +16,7 @@ from sgm_core.config import parse_config
 from sgm_core.data import prepare
 from sgm_core.data.dataset import load_dataset
 from sgm_core.errors import UsageError
-from sgm_core.evaluate.likelihood import dequantise, likelihood_rows
+from sgm_core.evaluate.likelihood import dequantise, likelihood_scores
 from sgm_core.evaluate.reference import make_reference
 from sgm_core.evaluate.run import evaluate
 from sgm_core.evaluate.uncertainty import Bootstrap
@@ -54,7 +54,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows_of(places: Path, name: str, model: Any = None, items: int = 40) -> dict[str, Any]:
     data = load_dataset(places / name)
     model = model or ScoreModel.load(places / f"{name}-model")
-    rows = likelihood_rows(model, data, items, SETTINGS, 30, Bootstrap(50, 7), "cpu")
+    scores = likelihood_scores(model, data, items, SETTINGS, 30, Bootstrap(50, 7), "cpu")
+    rows = [scored.row for scored in scores]
     assert [row["split"] for row in rows] == ["validation", "test"]
     json.dumps(rows, allow_nan=False)
     return {row["split"]: row for row in rows}

@@ -122,7 +122,11 @@ def test_swiss_roll_samples_as_good_as_real_are_at_the_floor(run, tmp_path):
     summary, result, model = run("swiss_roll")
     for split in ("validation", "test"):
         rows = by_name(result, split)
-        assert list(rows) == ["sliced_w2", "w2", "energy", "mmd", "off", "local", "mode_balance"]
+        assert list(rows) == [
+            "sliced_w2", "w2", "energy", "mmd", "off", "local", "mode_balance",
+            "precision", "recall", "density", "coverage", "memorised",
+        ]  # fmt: skip
+        assert rows.pop("memorised")["value"] == 1.0  # it draws from the training data itself
         for row in rows.values():
             assert row["low"] <= row["value"] <= row["high"]
             assert row["floor_low"] <= row["floor"] <= row["floor_high"]
@@ -159,7 +163,7 @@ def test_digits_that_copy_the_training_set_are_caught(run):
     _, result, _ = run("digits")
     rows = by_name(result)
     assert set(rows) == {
-        "fd", "kid", "precision", "recall", "density", "coverage", "memorised", "agreement",
+        "fd", "fd_inf", "kid", "precision", "recall", "density", "coverage", "memorised", "agreement",
         "class_balance",
     }  # fmt: skip
     assert rows["memorised"]["value"] == 1.0

@@ -23,11 +23,14 @@ from flows import adding, cell, reporting
 from flows.cell import Observed
 from flows.progress import Display
 from flows.project import Project, tool_environment
+from flows.searching import Searched
 from flows.setup import initialise
 from sgm_core.config import load_config
 from sgm_core.data import add as add_module
 from sgm_core.errors import SgmError
+from sgm_core.search import Rung, Stage
 
+NOTHING = Searched([Stage(Rung(1, 1, (0,), final=True), {}, {})])
 grid: Any = importlib.import_module("flows.grid")  # the flow has the module's name
 
 
@@ -99,13 +102,21 @@ def test_failed_cells_are_named_although_mlflow_is_away(
         observed.failures.update({name: f"{name}: broken" for name in jobs if name == "vp"})
         observed.outcomes.update({name: jobs[name] for name in jobs if name != "vp"})
 
-    spec = SimpleNamespace(training={"device": "cpu", "threads": 1})
-    jobs = {name: SimpleNamespace(spec=spec) for name in ("vp", "ve")}
+    jobs: dict[str, Any] = {}
+    for name in ("vp", "ve"):
+        spec = SimpleNamespace(name=name, training={"device": "cpu", "threads": 1})
+        jobs[name] = SimpleNamespace(spec=spec)
+
+    def searched(_: object, __: str, run: Any) -> Searched:
+        return Searched([Stage(Rung(1, 1, (0,), final=True), jobs, run(jobs))])
+
     tracking = SimpleNamespace(grid_result=away)
     for name, value in {
         "get_run_logger": logging.getLogger,
         "initialise": lambda *_, **__: None,
-        "jobs_in": lambda *_: jobs,
+        "all_jobs": lambda *_: jobs,
+        "search": searched,
+        "_compare_samplers": lambda *_: None,
         "metric_of": lambda *_: "fd",
         "_tracking": lambda *_: (tracking, "parent", ""),
         "_run_all": run_all,
@@ -143,7 +154,7 @@ def test_two_grids_write_their_report_one_after_the_other(
         return SimpleNamespace(frame=None)
 
     monkeypatch.setattr("sgm_core.report.write.write_reports", write)
-    at_once(*[lambda: reporting.write_report(project, "rolls", {}, {}, {})] * 3)
+    at_once(*[lambda: reporting.write_report(project, NOTHING, {}, "rolls", None)] * 3)
     assert most == [1, 1, 1]
 
 

@@ -16,7 +16,6 @@ from typing import Any
 import psutil
 import pytest
 from flows_checkout import (
-    WITHOUT_CHECKOUT,
     checkout,
     dvc,
     environment,
@@ -25,6 +24,8 @@ from flows_checkout import (
     sgm,
     wait,
 )
+
+from flows.verify import WITHOUT_CHECKOUT
 
 pytestmark = pytest.mark.slow
 

@@ -10,11 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from flows_checkout import WITHOUT_CHECKOUT, environment
+from flows_checkout import environment
 
 from flows.packaging import log_model, parameters
 from flows.project import Project
 from flows.tracking import Tracking
+from flows.verify import WITHOUT_CHECKOUT
 from sgm_core.model import ScoreModel
 
 LABELS = ["zero", "one", "two"]
@@ -77,7 +78,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
             evaluation=SimpleNamespace(path=cell),
         )
         sampling = {**model.config["sampling"], "steps": 2}
-        uri = log_model(tracking, run.info.run_id, outcome, sampling, "# card")
+        uri = log_model(tracking, run.info.run_id, outcome, sampling, "# card", {"tags": {}})
         assert tracking.client.get_run(run.info.run_id).info.status == "FINISHED"
     return project, uri
 

@@ -48,7 +48,11 @@ def test_a_version_with_other_steps_is_compared_with_the_champion(
     second, after = publish(12)
     assert after < before
     assert (second.action, second.version) == ("promoted", 2)
-    assert f"{after:.4g} against {before:.4g} of version 1" in second.reason
+    # Both were measured anew: on fresh samples, each with its own steps.
+    gain: Any = second.verdict and second.verdict.gain
+    assert f"{gain.new:.4g} against {gain.champion:.4g} of version 1" in second.reason
+    assert (gain.new, gain.champion) == pytest.approx((after, before), rel=0.2)
+    assert gain.new != after
     third, _ = publish(1)
     assert (third.action, third.version) == ("challenger", 1)
     import mlflow

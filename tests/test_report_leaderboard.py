@@ -13,9 +13,10 @@ import pytest
 from report_fakes import experiment, outcome, spec
 from rich.console import Console
 
-from sgm_core.errors import SgmError, UsageError
+from sgm_core.errors import SgmError
 from sgm_core.report import markdown, terminal
-from sgm_core.report.leaderboard import choose, leaderboard
+from sgm_core.report.choice import choose
+from sgm_core.report.leaderboard import leaderboard
 
 
 def test_rank_follows_validation_and_shows_the_test_split(tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_higher_is_better_where_the_metric_says_so(tmp_path: Path) -> None:
         outcome(tmp_path, "cld-small-s0", 0.9, metric="coverage"),
     ]
     frame = leaderboard(outcomes, [], config)
-    choice = choose(frame, config.selection, "images")
+    choice = choose(frame)
     assert choice.cell == "cld-small-s0"
     assert "highest coverage" in choice.reason
 
@@ -74,13 +75,13 @@ def test_not_finite_and_memorised_cells_cannot_be_chosen(tmp_path: Path) -> None
         outcome(tmp_path, "cld-large-s0", 0.9, metric="fd", extra={"memorised": 0.2}),
     ]
     frame = leaderboard(outcomes, [], config)
-    choice = choose(frame, config.selection, "images")
+    choice = choose(frame)
     assert choice.cell == "cld-large-s0"
     assert frame["cell"][0] == "cld-large-s0"
     assert frame["rank"].notna().sum() == 1
     assert set(choice.excluded) == {"vp-small-s0", "vp-large-s0", "cld-small-s0"}
     assert "60.0%" in choice.excluded["vp-small-s0"]
-    assert "max_memorised = 0.2" in choice.excluded["vp-small-s0"]
+    assert "(at most 20.0%)" in choice.excluded["vp-small-s0"]
     assert choice.excluded["vp-large-s0"].startswith("not finite")
     statuses = dict(zip(frame["cell"], frame["status"], strict=True))
     assert statuses["vp-small-s0"] == "memorised"
@@ -97,7 +98,7 @@ def test_the_reason_admits_overlapping_intervals(tmp_path: Path) -> None:
         outcome(tmp_path / "b", "vp-small-s0", 0.20),
         outcome(tmp_path / "b", "cld-small-s0", 0.90),
     ]
-    reasons = [choose(leaderboard(o, [], config), config.selection, "points") for o in (near, far)]
+    reasons = [choose(leaderboard(o, [], config)) for o in (near, far)]
     assert "overlap" in reasons[0].reason
     assert "overlap" not in reasons[1].reason
 
@@ -105,21 +106,9 @@ def test_the_reason_admits_overlapping_intervals(tmp_path: Path) -> None:
 def test_nothing_to_choose(tmp_path: Path) -> None:
     config = experiment()
     frame = leaderboard([], [(spec("vp-small-s0"), "out of memory")], config)
-    choice = choose(frame, config.selection, "points")
+    choice = choose(frame)
     assert choice.cell is None
     assert choice.excluded == {"vp-small-s0": "failed: out of memory"}
-
-
-def test_a_selection_metric_that_was_not_measured_names_the_field(tmp_path: Path) -> None:
-    config = experiment()
-    frame = leaderboard([outcome(tmp_path, "vp-small-s0", 0.2)], [], config)
-    wrong = experiment(selection={"metric": "sliced_w2"}).selection.model_copy(
-        update={"metric": "sliced_w3"}
-    )
-    with pytest.raises(
-        UsageError, match=r"selection\.metric 'sliced_w3'; did you mean 'sliced_w2'"
-    ):
-        choose(frame, wrong, "points")
 
 
 def test_the_test_split_takes_no_part_in_the_choice(tmp_path: Path) -> None:
@@ -132,7 +121,7 @@ def test_the_test_split_takes_no_part_in_the_choice(tmp_path: Path) -> None:
     change(outcomes[0], "fd", value=None)
     change(outcomes[1], "memorised", value=0.9)
     frame = leaderboard(outcomes, [], config)
-    choice = choose(frame, config.selection, "images")
+    choice = choose(frame)
     assert choice.cell == "vp-small-s0"
     assert choice.excluded == {"cld-small-s0": "not measured: no fd on the validation split"}
 
@@ -157,7 +146,7 @@ def test_processes_that_agree_are_explained(tmp_path: Path, same: str) -> None:
         for one in outcomes:
             one.cell.manifest["summary"]["weights_sha256"] = "ab" * 32
     frame = leaderboard(outcomes, [], config)
-    text = markdown.leaderboard(frame, choose(frame, config.selection, "points"))
+    text = markdown.leaderboard(frame, choose(frame))
     told = "cld and vp agree: with parametrisation: edm" in text
     assert told == (same in ("weights", "numbers"))
 

@@ -18,6 +18,7 @@ from flows import packaging
 from sgm_core.errors import SgmError
 from sgm_core.report import write as writing
 from sgm_core.report.card import model_card
+from sgm_core.report.content import Content
 from sgm_core.report.write import write_reports
 
 HOSTILE = "vp-<script>alert(1)</script>\"'&|`_x_-s0"
@@ -44,7 +45,8 @@ def test_a_report_is_complete_and_deterministic(tmp_path: Path) -> None:
     assert first == files(tmp_path / "b")
     assert set(first) == {
         "leaderboard.parquet", "leaderboard.md", "metrics.json", "report.html",
-        "loss.png", "nfe.png", "heatmap.png", "training_time.png",
+        "loss.png", "nfe.png", "heatmap.png", "training_time.png", "samplers.png",
+        "side_by_side.png",
         "cells/vp-small-s0/samples.png", "cells/vp-small-s0/trajectory.png",
         "cells/cld-small-s0/samples.png", "cells/cld-small-s0/trajectory.png",
     }  # fmt: skip
@@ -127,12 +129,12 @@ def test_html_loads_nothing_and_escapes_everything(tmp_path: Path) -> None:
     failures = [(spec("cld-small-s0"), "<img src=x onerror=alert(2)>")]
     out = tmp_path / "out"
     # A cell's name is also a folder's; the grid refuses such labels, the page must not rely on it.
-    html = writing.html.report_page
     results = writing.read([one], experiment())
-    frame = writing.leaderboard([one], failures, experiment())
-    choice = writing.choose(frame, experiment().selection, "points")
+    frame = writing.searched_board(experiment(), [one], failures, [])
+    frame.attrs["since"] = ["<script>alert(1)</script>"]
+    content = Content(experiment(), results, [], frame, writing.choose(frame), None)
     charts = {scheme: dict.fromkeys(writing.html.CHARTS, b"png") for scheme in ("light", "dark")}
-    text = html(experiment(), results, frame, choice, charts)
+    text = writing.html.report_page(content, charts)
     page = Page(text)
     assert page.tags.count("script") == 1
     assert page.handlers == []
@@ -149,8 +151,8 @@ def test_html_loads_nothing_and_escapes_everything(tmp_path: Path) -> None:
 
 
 def test_markdown_keeps_hostile_names_inside_their_cell(tmp_path: Path) -> None:
-    frame = writing.leaderboard([outcome(tmp_path, HOSTILE, 0.3)], [], experiment())
-    choice = writing.choose(frame, experiment().selection, "points")
+    frame = writing.searched_board(experiment(), [outcome(tmp_path, HOSTILE, 0.3)], [], [])
+    choice = writing.choose(frame)
     text = writing.markdown.leaderboard(frame, choice)
     assert "<script>" not in re.sub(r"\\<", "", text)
     row = next(line for line in text.splitlines() if line.startswith("| 1 |"))

@@ -259,7 +259,7 @@ def test_the_report_shows_the_section_only_where_it_was_measured(tmp_path: Path)
     assert "&lt;i&gt;cld" in page
     assert "<i>cld" not in page
     assert "sliced_w2 0.0707 against 0.0141" in page
-    assert "Every cell" not in page
+    assert under.EVERY not in page
     board = (tmp_path / "one" / "leaderboard.md").read_text()
     assert f"## {under.TITLE}" in board
     assert "| vp (trained under) | 20 | 0.300 ± 0.0100 |" in board

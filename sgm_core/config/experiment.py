@@ -14,32 +14,35 @@ import yaml
 from sgm_core.config.base import Frozen, build, build_kind
 from sgm_core.config.custom import ALL_PROCESSES, check_kind, custom_params, is_custom, use_folder
 from sgm_core.config.data import DATASETS, DatasetParams
+from sgm_core.config.evaluation import EvaluationConfig, ReferenceConfig
 from sgm_core.config.net import NETS, NetParams
 from sgm_core.config.process import ProcessParams
-from sgm_core.config.training import (
-    EvaluationConfig,
-    SamplingConfig,
-    SelectionConfig,
-    TrainingConfig,
-)
+from sgm_core.config.selection import SearchConfig, SelectionConfig
+from sgm_core.config.training import SamplingConfig, TrainingConfig
 from sgm_core.errors import UsageError, unknown
 from sgm_core.evaluate.names import METRICS, names_for
 from sgm_core.sample.names import SAMPLERS, sampler_fits
+from sgm_core.search import rungs_of
 
 SECTIONS: dict[str, type[Frozen]] = {
     "training": TrainingConfig,
     "sampling": SamplingConfig,
     "evaluation": EvaluationConfig,
+    "reference": ReferenceConfig,
     "selection": SelectionConfig,
 }
 # Names become folders, file names and tags.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-FIELDS = ["dataset", "seeds", "processes", "nets", *SECTIONS]
+FIELDS = ["dataset", "seeds", "processes", "nets", *SECTIONS, "search"]
+LEAST_SEEDS = 3  # of a finalist: fewer do not tell how much training seeds spread
 
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """One experiment: a dataset, a grid of processes x nets x seeds, and how to judge it."""
+    """One experiment: a dataset, a grid of processes x nets x seeds, and how to judge it.
+
+    `search`: how the grid is searched; None: every cell is trained in full.
+    """
 
     name: str
     dataset: str
@@ -49,7 +52,9 @@ class ExperimentConfig:
     training: TrainingConfig
     sampling: SamplingConfig
     evaluation: EvaluationConfig
+    reference: ReferenceConfig
     selection: SelectionConfig
+    search: SearchConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -166,10 +171,33 @@ def _experiment(
     sections: dict[str, Any] = {
         key: build(model, entry.get(key), [where, key]) for key, model in SECTIONS.items()
     }
-    experiment = ExperimentConfig(name, str(dataset), tuple(seeds), processes, nets, **sections)
+    search = _search(entry, [where, "search"], seeds)
+    experiment = ExperimentConfig(
+        name, str(dataset), tuple(seeds), processes, nets, **sections, search=search
+    )
+    _check_budget(where, experiment)
     _check_sampling(where, experiment)
     _check_data(where, experiment, datasets[str(dataset)])
     return experiment
+
+
+def _search(entry: Mapping[str, Any], where: list[str], seeds: list[int]) -> SearchConfig | None:
+    if "search" not in entry:
+        return None
+    if len(seeds) < LEAST_SEEDS:
+        raise UsageError(
+            f"{where[0]}.seeds: {seeds!r} has too few seeds for search, which trains its finalists "
+            f"with at least {LEAST_SEEDS}; write {list(range(LEAST_SEEDS))} or leave search out"
+        )
+    return build(SearchConfig, entry["search"], where)
+
+
+def _check_budget(where: str, experiment: ExperimentConfig) -> None:
+    """Refuse a search that cannot pay for one finalist."""
+    try:
+        rungs_of(experiment)
+    except UsageError as error:
+        raise UsageError(f"{where}.{error}") from None
 
 
 def _process(label: str, params: object, where: list[str]) -> ProcessParams:

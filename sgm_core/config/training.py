@@ -1,4 +1,4 @@
-"""How a cell is trained, sampled, evaluated and selected."""
+"""How a cell is trained and sampled."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from sgm_core.config.base import Frozen, build
-from sgm_core.config.custom import ALL_PROCESSES, check_kind
-from sgm_core.errors import UsageError, did_you_mean, unknown
-from sgm_core.evaluate.names import METRICS
+from sgm_core.config.base import Frozen
+from sgm_core.errors import UsageError, did_you_mean
 from sgm_core.sample.names import DEFAULT_SAMPLER, SAMPLERS, check_options
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
 
 
 class TrainingConfig(Frozen):
@@ -112,79 +109,3 @@ def _number(value: object) -> object:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
-
-
-class EvaluationConfig(Frozen):
-    """What is measured on a finished cell."""
-
-    samples: int = Field(10_000, ge=10, description="samples drawn for the metrics")
-    seed: int = Field(1234, ge=0, description="first of the per-sample seeds, common to all cells")
-    bootstrap: int = Field(100, ge=10, le=10_000, description="bootstrap replicates per interval")
-    nfe_curve: tuple[Count, ...] = Field(
-        (5, 10, 25, 50), description="steps at which quality against NFE is measured"
-    )
-    curve_samples: int = Field(
-        2000,
-        ge=10,
-        description="samples per point of that curve; floors are measured at 100, 500, 1000, 2000, "
-        "5000, 10000, 50000, and a number of these compares like with like",
-    )
-    batch: int = Field(1000, ge=1, description="samples drawn at once")
-    likelihood_items: int = Field(
-        64,
-        ge=0,
-        description="first items of the validation and the test split whose likelihood is measured "
-        "(nll, bits_per_dim; labels are left out); 0: none",
-    )
-    under: tuple[str, ...] = Field(
-        (),
-        description="processes that each checkpoint is also sampled under, curve_samples from each "
-        "of three blocks of seeds; names, or module:Class for one of your own; any will do for any "
-        "checkpoint",
-    )
-
-    @field_validator("under")
-    @classmethod
-    def _known_processes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            _check_under(name)
-        if len(set(value)) < len(value):
-            raise ValueError("a process is named twice; name each once")
-        return value
-
-
-def _check_under(name: str) -> None:
-    """Refuse a process that does not exist, or that cannot be built with its defaults."""
-    try:
-        check_kind(name)
-        if name not in ALL_PROCESSES:
-            raise unknown("process", name, ALL_PROCESSES)
-        # Imports the module of a custom process, and no other.
-        params = ALL_PROCESSES[name]
-        for field, info in params.model_fields.items():
-            if info.is_required():
-                raise ValueError(
-                    f"{name} has no default for {field!r}, and processes here have their defaults; "
-                    "give it one in its class"
-                )
-        build(params, {}, [name])
-    except UsageError as error:
-        raise ValueError(str(error)) from None
-
-
-class SelectionConfig(Frozen):
-    """Which cell wins. Chosen on the validation split, reported on the test split."""
-
-    metric: str = Field("auto", description="auto: sliced_w2 for points, fd for images")
-
-    @field_validator("metric")
-    @classmethod
-    def _known_metric(cls, value: str) -> str:
-        if value != "auto" and value not in METRICS:
-            raise ValueError(f"unknown metric{did_you_mean(value, METRICS)}")
-        return value
-
-    max_memorised: float = Field(0.25, ge=0, le=1, description="largest memorised share (images)")
-    min_improvement: float = Field(
-        0.0, ge=0, description="relative gain over the champion that a promotion needs"
-    )

@@ -15,17 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgm_core.evaluate.classes import PREDICT_LIMIT
-from sgm_core.evaluate.features import FeatureNetwork, embed
-from sgm_core.evaluate.manifold import CLOSENESS_LIMIT
+from sgm_core.evaluate.extractor import Embed
 from sgm_core.evaluate.pixels import rounded, thumbnails
+from sgm_core.evaluate.reference_images import THUMB_LIMIT
 
 Array = NDArray[Any]
 # Samples beyond this many bytes (float32) are measured but not kept on disk.
 KEEP_BYTES = 256 << 20
 # A number of this size is as good as infinite: its square still fits, its fourth power hardly.
 DIVERGED = 1e30
-THUMB_LIMIT = max(PREDICT_LIMIT, CLOSENESS_LIMIT)
 
 
 @dataclass
@@ -88,7 +86,7 @@ def draw(
     settings: dict[str, Any],
     labels: Array | None,
     span: tuple[float, float] | None,
-    network: FeatureNetwork | None,
+    embed: Embed | None,
     progress: Progress,
 ) -> Drawn:
     """Draw n samples.
@@ -101,12 +99,12 @@ def draw(
         settings: steps, sampler, grid, sigma_min, guidance, as `ScoreModel.sample` takes them.
         labels: class asked for per item (n,), or None.
         span: lowest and highest pixel (images), or None (points).
-        network: feature network (images), or None.
+        embed: pictures and their span -> features (images), or None.
         progress: is told of every chunk.
     """
-    arrays: list[Array] = []
+    keeping: Array | None = None
     finite, asked, features, thumbs = [], [], [], []
-    nfe, seconds, cpu, bytes_kept = 0, 0.0, 0.0, 0
+    nfe, seconds, cpu = 0, 0.0, 0.0
     for start, count in _chunks(n, batch):
         label = None if labels is None else labels[start : start + count]
         result = model.sample(count, seed=seed + start, batch=count, label=label, **settings)
@@ -119,19 +117,22 @@ def draw(
         finite.append(good)
         if result.labels is not None:
             asked.append(np.asarray(result.labels))
-        if span is not None and network is not None:
+        if span is not None and embed is not None:
             # A picture that is not finite is never measured, but must not poison its batch.
             whole = rounded(np.nan_to_num(x, nan=span[0], posinf=span[1], neginf=span[0]), span)
-            features.append(embed(network, whole, span))
+            features.append(embed(whole, span))
             if start < THUMB_LIMIT:
                 thumbs.append(thumbnails(whole, span))
-        # Points are measured as they are; of pictures the features are enough.
-        if span is None or bytes_kept < KEEP_BYTES:
-            bytes_kept += 4 * x.size
-            arrays.append(x)
+        if keeping is None:  # filled in place: a list joined at the end would need twice as much
+            # Points are measured as they are; of pictures the features are enough.
+            limit = n if span is None else keepable(x.shape[1:])
+            keeping = np.empty((min(n, limit), *x.shape[1:]), dtype=x.dtype)
+        some = keeping[start : start + count]
+        some[:] = x[: len(some)]
         progress.add(settings["steps"])
+    assert keeping is not None, "at least one sample is drawn"
     return Drawn(
-        np.concatenate(arrays),
+        keeping,
         np.concatenate(finite),
         np.concatenate(asked) if asked else None,
         np.concatenate(features) if features else None,
@@ -159,8 +160,12 @@ def head(drawn: Drawn, n: int) -> Drawn:
 
 def kept(drawn: Drawn) -> Drawn:
     """Return the samples that go to disk: the first ones, up to 256 MiB as float32."""
-    item = 4 * int(np.prod(drawn.x.shape[1:]))
-    return head(drawn, min(len(drawn.x), max(1, KEEP_BYTES // item)))
+    return head(drawn, min(len(drawn.x), keepable(drawn.x.shape[1:])))
+
+
+def keepable(shape: tuple[int, ...]) -> int:
+    """Return how many samples of a shape fit into 256 MiB as float32, at least 1."""
+    return max(1, KEEP_BYTES // (4 * int(np.prod(shape))))
 
 
 def chunk_count(n: int, batch: int) -> int:

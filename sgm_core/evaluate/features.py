@@ -29,6 +29,7 @@ from sgm_core.evaluate.pixels import shrunk, thumb_size, unit
 Array = NDArray[Any]
 NAME = "sgm-cnn-1"
 DIM = 64
+RESIZE = "area average to a longer side of 64 above 64, else none"
 WIDTH = 32
 BATCH = 128
 LR = 2e-3
@@ -139,6 +140,11 @@ def _shifted(x: Tensor, rng: np.random.Generator) -> Tensor:
     padded = functional.pad(x, (b, b, a, a), mode="replicate")
     i, j = int(rng.integers(0, 2 * a + 1)), int(rng.integers(0, 2 * b + 1))
     return padded[:, :, i : i + h, j : j + w]
+
+
+def embedding(net: FeatureNetwork) -> Callable[[Array, tuple[float, float]], Array]:
+    """Return the network as an extractor: pictures, span -> features."""
+    return lambda x, span: embed(net, x, span)
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from sgm_core.evaluate.measure import Measure, TooFew
 SIZES = (100, 500, 1000, 2000, 5000, 10_000, 50_000)
 # Solving or summing all pairs is dear; sorting is cheap.
 DRAWS = {"w2": 6, "energy": 6, "mmd": 6}
+DRAWS |= dict.fromkeys(("precision", "recall", "density", "coverage"), 10)
 DEFAULT_DRAWS = 30
 
 Cloud = TypeVar("Cloud")
@@ -43,6 +44,7 @@ def floor_rows(
     limits: Mapping[str, int],
     seed: int = 0,
     sizes: Iterable[int] | None = None,
+    draws: Mapping[str, int] = DRAWS,
 ) -> list[dict[str, Any]]:
     """Return floor rows {"metric", "split", "n", "n_reference", "value", "low", "high", "draws"}.
 
@@ -54,16 +56,17 @@ def floor_rows(
         limits: how many items a metric looks at; above that one floor serves.
         seed: decides the draws.
         sizes: numbers of items; default `floor_sizes(train)`.
+        draws: how often a metric is drawn, where it is not 30 times.
     """
     values: dict[tuple[str, str, int], list[float]] = {}
     counts: dict[tuple[str, str, int], int] = {}
     for n in sizes or floor_sizes(train):
         due = {m: f for m, f in measures.items() if n <= max(limits.get(m, n), SIZES[0])}
-        for k in range(max((DRAWS.get(m, DEFAULT_DRAWS) for m in due), default=0)):
+        for k in range(max((draws.get(m, DEFAULT_DRAWS) for m in due), default=0)):
             rows = np.random.default_rng([seed, n, k]).permutation(train)[:n]
             cloud = draw(rows)
             for name, measure in due.items():
-                if k >= DRAWS.get(name, DEFAULT_DRAWS):
+                if k >= draws.get(name, DEFAULT_DRAWS):
                     continue
                 for split, real in splits.items():
                     try:
@@ -93,6 +96,13 @@ def floor_row(
         "high": float(high),
         "draws": len(values),
     }
+
+
+def share_floor(metric: str, split: str, measured: Measure) -> dict[str, Any]:
+    """Return a floor that is a share of n held-out items, its range by resampling them."""
+    n, value = measured.n, measured.value
+    draws = np.random.default_rng(0).binomial(n, value, size=1000) / n
+    return floor_row(metric, split, n, measured.n_reference, draws) | {"value": value}
 
 
 def nearest_floor(

@@ -8,7 +8,7 @@ the smallest noise level of sampling. Labels are left out, also where the model 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sgm_core.data.dataset import Dataset
 from sgm_core.errors import SgmError
-from sgm_core.evaluate.measure import Measure, empty_row, reason, row
+from sgm_core.evaluate.measure import Measure, Scored, empty_row, reason, row
 from sgm_core.evaluate.uncertainty import Bootstrap
 from sgm_core.likelihood import LogProb, bits_per_dim
 
@@ -76,7 +76,7 @@ def log_probs(
     return values, max(parts, key=lambda part: part.nfe)
 
 
-def likelihood_rows(
+def likelihood_scores(
     model: Any,
     data: Dataset,
     items: int,
@@ -84,8 +84,9 @@ def likelihood_rows(
     batch: int,
     boot: Bootstrap,
     device: str,
-) -> list[dict[str, Any]]:
-    """Return the rows of metrics.json: the metric of both held-out splits.
+    splits: Iterable[str] = ("validation", "test"),
+) -> Iterator[Scored]:
+    """Yield the rows of metrics.json: the metric of the held-out splits.
 
     Args:
         model: a `ScoreModel`.
@@ -94,10 +95,10 @@ def likelihood_rows(
         batch: items at once.
         boot: resamples the items; its seed is that of dequantisation and probes.
         device: "cpu" or "cuda", for the record.
+        splits: which ones.
     """
     name, images = metric_of(data.kind), data.kind == "images"
-    rows = []
-    for split in ("validation", "test"):
+    for split in splits:
         x = np.asarray(data.split(split).x[:items])
         details: dict[str, Any] = {"device": device, "seed": boot.seed, "labels": "left out"}
         if not data.labels:
@@ -116,17 +117,16 @@ def likelihood_rows(
             )
         except SgmError as error:
             details["reason"] = reason(error)
-            rows.append(empty_row(name, split, len(x), len(x), details))
+            yield Scored(empty_row(name, split, len(x), len(x), details))
             continue
         details |= {key: v for key, v in asdict(record).items() if key not in ("value", "draws")}
         per_item = MEASURES[name](values, data.shape)
         if lost := int((~np.isfinite(per_item)).sum()):
             details["reason"] = f"{lost} of {len(x)} items have no finite likelihood"
-            rows.append(empty_row(name, split, len(x), len(x), details))
+            yield Scored(empty_row(name, split, len(x), len(x), details))
             continue
         replicates = boot.mean("real", per_item, boot.size(len(x)))
         measure = Measure(
             float(per_item.mean()), len(x), len(x), replicates, (-np.inf, np.inf), details
         )
-        rows.append(row(name, split, measure, None))
-    return rows
+        yield Scored(row(name, split, measure, None), replicates)

@@ -6,9 +6,9 @@ Real manifold: the union of balls around real items, each reaching its k-th near
 * density: (1/k) mean number of real balls that hold a sample; coverage: share of real balls that
   hold any sample, k = 5 (arXiv 2002.09797).
 
-Memorisation compares a picture's distance to its nearest training picture t with how far t is from
-its own neighbours: closeness s(x) = |x - t| / |t - (5th nearest other training picture of t)|. A copy
-has s near 0 whatever the local density is; held-out pictures say how small s gets by chance.
+Memorisation compares an item's distance to its nearest training item t with how far t is from its
+own neighbours: closeness s(x) = |x - t| / |t - (5th nearest other training item of t)|. A copy has s
+near 0 whatever the local density is; held-out items say how small s gets by chance.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ Array = NDArray[Any]
 PRECISION_K = 3
 DENSITY_K = 5
 CLOSENESS_K = 5
-# Closeness is measured for the first so many pictures of a set: each looks at all training pictures.
+# Closeness is measured for the first so many items of a set: each looks at all training items.
 CLOSENESS_LIMIT = 2000
 BLOCK = 256
+# In more dimensions than this a k-d tree looks at everything anyway.
+TREE_LIMIT = 8
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,18 @@ class Neighbourhoods:
     covered: Array
 
 
-def neighbourhoods(samples: Array, real: Array) -> Neighbourhoods:
-    """Return the four indicators; their means are the four metrics. Features are (n, d), (m, d)."""
+def neighbourhoods(
+    samples: Array, real: Array, reach: tuple[Array, Array] | None = None
+) -> Neighbourhoods:
+    """Return the four indicators; their means are the four metrics.
+
+    Args:
+        samples, real: features (n, d), (m, d).
+        reach: `radii` of the real items for k = 3 and k = 5, if they are known.
+    """
     x, y = samples.astype(np.float64), real.astype(np.float64)
     radius_x = radii(x, PRECISION_K)
-    radius_3, radius_5 = radii(y, PRECISION_K), radii(y, DENSITY_K)
+    radius_3, radius_5 = reach or (radii(y, PRECISION_K), radii(y, DENSITY_K))
     precise = np.zeros(len(x))
     density = np.zeros(len(x))
     recalled = np.zeros(len(y), dtype=bool)
@@ -70,11 +79,13 @@ def radii(x: Array, k: int) -> Array:
 
 
 def closeness(x: Array, train: Array) -> tuple[Array, Array]:
-    """Return s(x) (n,) and the index of the nearest training picture (n,).
+    """Return s(x) (n,) and the index of the nearest training item (n,).
 
     Args:
-        x: pictures as vectors (n, p), train: training pictures (N, p) with N >= 2.
+        x: items as vectors (n, p), train: training items (N, p) with N >= 2.
     """
+    if x.shape[1] <= TREE_LIMIT:
+        return _closeness_by_tree(x, train)
     nearest, distance = _nearest(x, train)
     hit, back = np.unique(nearest, return_inverse=True)
     k = min(CLOSENESS_K, len(train) - 1)
@@ -87,6 +98,18 @@ def closeness(x: Array, train: Array) -> tuple[Array, Array]:
     gap = np.sqrt(reach)[back.reshape(-1)]
     # Differences, not the expanded square: a copy's distance must come out as 0, not as round-off.
     return np.sqrt(distance) / np.maximum(gap, np.finfo(np.float32).tiny), nearest
+
+
+def _closeness_by_tree(x: Array, train: Array) -> tuple[Array, Array]:
+    """The same numbers, from a k-d tree: 100,000 points of the plane in a fraction of a second."""
+    from scipy.spatial import cKDTree
+
+    tree = cKDTree(train)
+    distance, nearest = tree.query(x)
+    # The item itself comes first, at distance 0.
+    k = min(CLOSENESS_K, len(train) - 1)
+    reach = tree.query(train[nearest], k=[k + 1])[0][:, 0]
+    return distance / np.maximum(reach, np.finfo(np.float32).tiny), nearest
 
 
 def _nearest(x: Array, train: Array) -> tuple[Array, Array]:

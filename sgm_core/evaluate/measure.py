@@ -32,16 +32,26 @@ class Measure:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A row of metrics.json and the bootstrap replicates behind its interval (None: no value)."""
+
+    row: dict[str, Any]
+    replicates: Array | None = None
+
+
 class TooFew(Exception):
     """A metric needs more items than there are; the message says how many."""
 
 
-def need(n: int, n_reference: int, least: int) -> None:
-    """Raise `TooFew` unless both sides have at least `least` items."""
-    if min(n, n_reference) < least:
+def need(n: int, n_reference: int, least: int, both: bool = True) -> None:
+    """Raise `TooFew` unless both sides (or the samples alone) have at least `least` items."""
+    if both and min(n, n_reference) < least:
         raise TooFew(
             f"needs at least {least} items on each side, has {n} samples and {n_reference} real"
         )
+    if n < least:
+        raise TooFew(f"needs at least {least} samples, has {n}")
 
 
 def reason(error: SgmError) -> str:

@@ -1,8 +1,8 @@
 """The metrics by name: for which data, which direction is better, and one line of meaning.
 
-A new metric is one function in `points`, `rolls`, `images` or, of the model itself and not of its
-samples, `likelihood` (registered there in `MEASURES`) and one line here. Nothing heavy is imported,
-so that a leaderboard is sorted in milliseconds.
+A new metric is one function in `points`, `rolls`, `images`, `nearness` or, of the model itself and
+not of its samples, `likelihood` (registered there in `MEASURES`) and one line here. Nothing heavy is
+imported, so that a leaderboard is sorted in milliseconds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 from sgm_core.errors import UsageError, unknown
 
-Kind = Literal["points", "images"]
+Kind = Literal["points", "images", "any"]
 Better = Literal["lower", "higher"]
 
 
@@ -39,16 +39,17 @@ METRICS: dict[str, Metric] = {
     "off": Metric("points", "lower", "RMS distance to the noise-free rolls", "swiss_roll"),
     "local": Metric("points", "lower", "sliced W2 with the five rolls overlaid", "swiss_roll"),
     "mode_balance": Metric("points", "lower", "largest |share of a roll - 0.2|", "swiss_roll"),
-    "nll": Metric("points", "lower", "negative log-likelihood, nats per point", of="model"),
-    "fd": Metric("images", "lower", "Frechet distance of the dataset's own features"),
+    "fd": Metric("images", "lower", "Frechet distance of features"),
+    "fd_inf": Metric("images", "lower", "that distance extrapolated to infinitely many samples"),
     "kid": Metric("images", "lower", "kernel distance of the same features (unbiased)"),
-    "precision": Metric("images", "higher", "share of samples inside the real manifold"),
-    "recall": Metric("images", "higher", "share of real images inside the samples' manifold"),
-    "density": Metric("images", "higher", "real neighbourhoods per sample, 1 for real data"),
-    "coverage": Metric("images", "higher", "share of real neighbourhoods that hold a sample"),
-    "memorised": Metric("images", "lower", "share of samples that copy a training image"),
+    "precision": Metric("any", "higher", "share of samples inside the real manifold"),
+    "recall": Metric("any", "higher", "share of real items inside the samples' manifold"),
+    "density": Metric("any", "higher", "real neighbourhoods per sample, 1 for real data"),
+    "coverage": Metric("any", "higher", "share of real neighbourhoods that hold a sample"),
+    "memorised": Metric("any", "lower", "share of samples that copy a training item"),
     "agreement": Metric("images", "higher", "share of samples of the class asked for", "labels"),
     "class_balance": Metric("images", "lower", "largest |share of a class - real|", "labels"),
+    "nll": Metric("points", "lower", "negative log-likelihood, nats per point", of="model"),
     "bits_per_dim": Metric("images", "lower", "bits per pixel and channel", of="model"),
 }
 
@@ -82,4 +83,4 @@ def main_metric(kind: str, wanted: str = "auto", source: str = "", labelled: boo
 def names_for(kind: str, source: str = "", labelled: bool = False) -> list[str]:
     """Return the names of the metrics that this data can have, in the order of the table."""
     has = {"", source} | ({"labels"} if labelled else set())
-    return [name for name, m in METRICS.items() if m.kind == kind and m.needs in has]
+    return [name for name, m in METRICS.items() if m.kind in (kind, "any") and m.needs in has]

@@ -90,6 +90,17 @@ class Drawer:
                 seen.add(part.nfe)
                 yield part
 
+    def by(self, sampler: str, steps: int) -> Drawn:
+        """Draw the first `curve_samples` samples with another sampler and number of steps.
+
+        Raises:
+            SgmError: the sampler cannot do so few steps, or did not come to an end.
+        """
+        settings = self.settings | {"sampler": sampler, "steps": steps}
+        if sampler != self.sampler:
+            settings.pop("options", None)
+        return self._draw(self.curve_n, settings)
+
     def under(self, process: str, seed: int, n: int) -> Drawn:
         """Draw n samples from `seed` on under another process, as `ScoreModel.denoiser` takes it.
 
@@ -112,6 +123,6 @@ class Drawer:
             settings=settings,
             labels=None if self.labels is None else self.labels[:n],
             span=span,
-            network=self.held.network,
+            embed=self.held.embed,
             progress=self.progress,
         )

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from sgm_core.evaluate.kernels import distance_kernel, gaussian_kernel, mmd2, squared_distances
 from sgm_core.evaluate.measure import Measure, need
+from sgm_core.evaluate.nearness import MEASURES as NEAR
+from sgm_core.evaluate.nearness import OF_PLACES, Nearby
 from sgm_core.evaluate.uncertainty import Bootstrap
 
 Array = NDArray[Any]
@@ -32,11 +34,18 @@ KERNEL_LIMIT = 2000
 EXACT_LIMIT = 1000
 
 
-class Points:
-    """A cloud of points in random order, so that its head is a random subset."""
+class Points(Nearby):
+    """A cloud of points in random order, so that its head is a random subset.
 
-    def __init__(self, x: Array) -> None:
+    Args:
+        x: (n, d).
+        closeness: s(x) of the first points to the training data (see `manifold`); None: not
+            measured.
+    """
+
+    def __init__(self, x: Array, closeness: Array | None = None) -> None:
         self.x = np.ascontiguousarray(x, dtype=np.float64)
+        self.closeness = closeness
 
     def __len__(self) -> int:
         return len(self.x)
@@ -44,6 +53,11 @@ class Points:
     def head(self, limit: int) -> Array:
         """Return the first `limit` points."""
         return self.x[:limit]
+
+    @property
+    def places(self) -> Array:
+        """The first 2,000 points."""
+        return self.head(KERNEL_LIMIT)
 
     @functools.cached_property
     def projected(self) -> Array:
@@ -180,6 +194,7 @@ MEASURES: dict[str, PointMeasure] = {
     "w2": exact_w2,
     "energy": energy,
     "mmd": mmd,
+    **NEAR,
 }
 
 # How many items a metric looks at: floors beyond that are the floors at that.
@@ -188,4 +203,5 @@ LIMITS: dict[str, int] = {
     "w2": EXACT_LIMIT,
     "energy": KERNEL_LIMIT,
     "mmd": KERNEL_LIMIT,
+    **dict.fromkeys(OF_PLACES, KERNEL_LIMIT),
 }

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sgm_core.data.swiss_roll import CENTRES, curve
 from sgm_core.evaluate.measure import Measure, need
 from sgm_core.evaluate.points import SLICED_LIMIT, PointMeasure, Points, sliced_w2
+from sgm_core.evaluate.shares import least_share
 from sgm_core.evaluate.uncertainty import Bootstrap
 
 Array = NDArray[Any]
@@ -85,7 +86,8 @@ def mode_balance(samples: Points, real: Points, boot: Bootstrap | None = None) -
     if boot:
         resampled = boot.mean("samples", inside, boot.size(len(inside)))
         replicates = np.abs(resampled - 1 / len(CENTRES)).max(1)
-    details = {"shares": [round(float(s), 6) for s in shares]}
+    details: dict[str, Any] = {"shares": [round(float(s), 6) for s in shares]}
+    details |= least_share(shares, np.full(len(CENTRES), 1 / len(CENTRES)), len(inside))
     value = float(np.abs(shares - 1 / len(CENTRES)).max())
     return Measure(value, len(samples), 0, replicates, (0.0, 1.0), details)
 

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sgm_core.config.experiment import ExperimentConfig
+from sgm_core.evaluate.decision import Verdict
+from sgm_core.report import provenance
 from sgm_core.report.markdown import escape, table, with_interval
 from sgm_core.report.results import Outcome, Result, direction, meaning, ranking_metric, read
-from sgm_core.report.words import plain
+from sgm_core.report.words import measured, plain
 
+DESCRIPTION = 4900  # characters; a column of MLflow's database holds 5,000
 NOT_COVERED = (
     "The intervals cover the sampling of test items and of generated items, not the spread over "
     "training seeds."
@@ -23,8 +26,9 @@ def model_card(
     outcome: Outcome,
     reason: str,
     lineage: Mapping[str, object],
+    verdict: Verdict | None = None,
     *,
-    pictures: Sequence[str] = ("samples.png", "trajectory.png", "field.png"),
+    pictures: Sequence[str] = ("samples.png", "trajectory.png", "field.png", "nearest.png"),
     alias: str = "champion",
 ) -> str:
     """Return the card of a registered version as Markdown.
@@ -35,6 +39,7 @@ def model_card(
         outcome: the finished cell that is published.
         reason: why this cell was chosen (`Choice.reason`).
         lineage: what the version was made from (keys, hashes, commits), in the order to show.
+        verdict: what was decided about it, if it was.
         pictures: files beside the card; those that the evaluation lacks are left out.
         alias: the registry alias that the examples of use name.
     """
@@ -43,9 +48,11 @@ def model_card(
     parts = [
         f"# {escape(name)}, version {escape(version)}\n",
         _summary(result, data, reason),
+        _decision(verdict),
         _pictures(outcome, pictures),
         "## How good it is\n",
         _metrics(result, ranking_metric(experiment)),
+        _provenance(result),
         "## How to use it\n",
         _usage(name, alias, data),
         "## What it was made from\n",
@@ -64,6 +71,48 @@ def _summary(result: Result, data: Mapping[str, Any], reason: str) -> str:
         f"network **{escape(result.net)}**, {int(result.summary['parameters']):,} parameters. "
         f"Why this one: {escape(reason)}\n"
     )
+
+
+def _decision(verdict: Verdict | None) -> str:
+    """The evidence for or against the promotion: gains over the champion, and the floors."""
+    if verdict is None:
+        return ""
+    parts = ["## What was decided\n", f"{escape(verdict.reason)}.\n"]
+    gains = sorted(verdict.gains, key=lambda gain: gain != verdict.gain)
+    if gains:
+        lines = [
+            [
+                f"**{escape(gain.metric)}**" if gain == verdict.gain else escape(gain.metric),
+                measured(gain.new),
+                measured(gain.champion),
+                f"{gain.value:.1%} ({gain.low:.1%} to {gain.high:.1%})",
+            ]
+            for gain in gains
+        ]
+        head = ["metric", "this model", "champion", "gain (paired 95 % interval)"]
+        parts += [table(head, lines, "lrrr"), ""]
+    floors = [
+        [escape(f.name), "yes" if f.holds else "**no**", escape(f.text)] for f in verdict.floors
+    ]
+    parts.append(table(["floor", "holds", "measured"], floors))
+    return "\n".join(parts)
+
+
+def shortened(card: str, most: int = DESCRIPTION) -> str:
+    """Return the first sections of a card that fit into a description of the registry."""
+    sections, text = card.split("\n## "), ""
+    note = "\n*The whole card is README.md among the version's files, and card/ in its run.*\n"
+    for place, section in enumerate(sections):
+        more = section if place == 0 else f"\n## {section}"
+        if len(text) + len(more) + len(note) > most:
+            return (text or more[: most - len(note)]) + note
+        text += more
+    return text
+
+
+def _provenance(result: Result) -> str:
+    lines = provenance.markdown_table(result)
+    return f"### {provenance.TITLE}\n\n{lines}" if lines else ""
 
 
 def _what(data: Mapping[str, Any]) -> str:
@@ -151,7 +200,7 @@ def _making(result: Result, data: Mapping[str, Any]) -> str:
 def _limits(result: Result, data: Mapping[str, Any]) -> str:
     only = f"It knows the dataset `{_code(data['name'])}` and nothing else"
     points = [f"{only}; its samples share that data's gaps and biases.", NOT_COVERED]
-    if data["kind"] == "images":
+    if data["kind"] == "images" and not _inception(result):
         points.append(
             "The Frechet and kernel distances use features learned on this dataset; they compare "
             "models of this dataset and cannot be held against figures of other projects."
@@ -159,12 +208,25 @@ def _limits(result: Result, data: Mapping[str, Any]) -> str:
     copied = result.row("memorised")
     if copied is not None and copied["value"] is not None:
         points.append(
-            f"{float(copied['value']):.1%} of its samples lie suspiciously near a training image; "
-            "do not use it where reproducing one does harm."
+            f"{float(copied['value']):.1%} of its samples lie suspiciously near a training item"
+            f"{_ratio(copied)}; do not use it where reproducing one does harm."
         )
     else:
         points.append("How far it reproduces single training items was not measured.")
     return "\n".join(f"* {point}" for point in points) + "\n"
+
+
+def _ratio(row: Mapping[str, Any]) -> str:
+    """How near samples are to the training data, relative to held-out items."""
+    ratio = row["details"].get("nn_ratio")
+    if ratio is None:
+        return ""
+    return f" (the median sample is {float(ratio):.2f} times as far from it as a held-out item)"
+
+
+def _inception(result: Result) -> bool:
+    row = result.row("fd")
+    return row is not None and "inception" in str(row["details"].get("extractor", ""))
 
 
 def _fields(values: Mapping[str, Any]) -> str:

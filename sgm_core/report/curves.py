@@ -36,7 +36,7 @@ SPAN = 4  # values that differ by more than this factor are shown on a log scale
 
 def loss_figure(results: Sequence[Result], ground: Ground) -> Figure:
     """Smoothed loss of every cell over the optimiser steps."""
-    drawn, axes = _chart(ground, "Training loss", "smoothed", "optimiser step", "loss")
+    drawn, axes = chart_frame(ground, "Training loss", "smoothed", "optimiser step", "loss")
     colours, styles = _keys(results)
     for result in results:
         step = np.array([entry["step"] for entry in result.history], dtype=np.float64)
@@ -53,7 +53,7 @@ def loss_figure(results: Sequence[Result], ground: Ground) -> Figure:
             )
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    _log_ticks(axes, ("y",))
+    log_ticks(axes, ("y",))
     _legend(drawn, results, ground, markers=False)
     return drawn
 
@@ -74,7 +74,7 @@ def smooth(values: NDArray[np.float64], share: float = 0.04) -> NDArray[np.float
 
 def nfe_figure(results: Sequence[Result], metric: str, ground: Ground) -> Figure:
     """Quality against network evaluations per sample, with the band of real against real."""
-    drawn, axes = _chart(
+    drawn, axes = chart_frame(
         ground,
         "Quality against sampling cost",
         f"{metric}: {meaning(metric)}; {direction(metric)}",
@@ -110,23 +110,32 @@ def nfe_figure(results: Sequence[Result], metric: str, ground: Ground) -> Figure
     return drawn
 
 
-def training_time_figure(results: Sequence[Result], metric: str, ground: Ground) -> Figure:
-    """Quality, with its 95 % interval, against seconds of training."""
-    drawn, axes = _chart(
+def training_time_figure(
+    results: Sequence[Result], metric: str, ground: Ground, cheap: Sequence[Result] = ()
+) -> Figure:
+    """Quality on the validation split, with its 95 % interval, against seconds of training.
+
+    Args:
+        cheap: results of cheap rungs; a line leads from them to the same pair trained in full.
+    """
+    drawn, axes = chart_frame(
         ground,
         "Quality against training time",
-        f"{metric} on the test split with its 95 % interval; {direction(metric)}",
+        f"{metric} on the validation split with its 95 % interval; {direction(metric)}",
         "seconds of training",
         metric,
     )
-    colours, styles = _keys(results)
-    for result in results:
-        value = result.value(metric)
+    colours, styles = _keys([*results, *cheap])
+    ways: dict[tuple[str, str], dict[int, list[tuple[float, float]]]] = {}
+    for result in (*cheap, *results):
+        value = result.value(metric, split="validation")
         seconds = float(result.summary.get("train_seconds", math.nan))
         if not (math.isfinite(value) and math.isfinite(seconds)):
             continue
+        way = ways.setdefault((result.process, result.net), {})
+        way.setdefault(result.steps, []).append((seconds, value))
         colour = ground.colour(colours[result.process])
-        ends = [result.value(metric, end) for end in ("low", "high")]
+        ends = [result.value(metric, end, "validation") for end in ("low", "high")]
         if all(map(math.isfinite, ends)):
             axes.plot([seconds] * 2, ends, color=colour, linewidth=1.6, alpha=0.7)
         axes.plot(
@@ -135,14 +144,20 @@ def training_time_figure(results: Sequence[Result], metric: str, ground: Ground)
             linestyle="none",
             marker=MARKERS[styles[result.net] % len(MARKERS)],
             color=colour,
-            markersize=9,
+            markersize=6 if result in cheap else 9,
             markeredgecolor=ground.paper,
             markeredgewidth=1.2,
         )
+    for (process, net), way in ways.items():
+        means = [np.mean(points, axis=0) for _, points in sorted(way.items())]
+        if len(means) > 1:
+            style = LINES[styles[net] % len(LINES)]
+            axes.plot(*np.transpose(means), color=ground.colour(colours[process]), linestyle=style,
+                      linewidth=1.2, alpha=0.8, zorder=1)  # fmt: skip
     _quality_axis(axes, results, metric, ground)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.4g}"))
     axes.margins(x=0.12)
-    _legend(drawn, results, ground, lines=False)
+    _legend(drawn, [*results, *cheap], ground, lines=bool(cheap))
     return drawn
 
 
@@ -151,9 +166,10 @@ def _width(colours: Mapping[str, int], result: Result) -> float:
     return 1.7 + 0.8 * min(len(colours) - 1 - colours[result.process], 4)
 
 
-def _chart(
+def chart_frame(
     ground: Ground, title: str, subtitle: str, xlabel: str, ylabel: str
 ) -> tuple[Figure, Axes]:
+    """Return a figure with a title and axes that leave room for a legend to their right."""
     drawn = figure(WIDTH, HEIGHT, ground)
     heading(drawn, ground, title, subtitle, 0.02)
     axes = drawn.add_axes((LEFT, 0.13, RIGHT - LEFT, 0.72))
@@ -184,7 +200,7 @@ def _quality_axis(axes: Axes, results: Sequence[Result], metric: str, ground: Gr
         axes.axhline(top, color=ground.muted, linewidth=0.8, alpha=0.6)
     if logs:  # an interval or a floor that nearly reaches 0 must not squeeze everything else
         axes.set_ylim(bottom=max(axes.get_ylim()[0], min(values) / 10))
-        _log_ticks(axes, ("y",))
+        log_ticks(axes, ("y",))
     elif positive and (band is None or band[0] >= 0):
         axes.set_ylim(bottom=0)
     if band is not None:
@@ -220,7 +236,7 @@ def free_place(axes: Axes, y: float) -> tuple[float, int]:
     return min(places, key=met)
 
 
-def _log_ticks(axes: Axes, which: Iterable[str]) -> None:
+def log_ticks(axes: Axes, which: Iterable[str]) -> None:
     """Plain numbers at 1, 2 and 5 of each decade; at every digit where the range is short."""
     for name in which:
         axis = axes.yaxis if name == "y" else axes.xaxis

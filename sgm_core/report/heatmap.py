@@ -27,7 +27,8 @@ def heatmap_figure(
 ) -> Figure:
     """The grid process x network: value and interval as text, shade by value, the best outlined.
 
-    With several seeds a field shows their mean and their range.
+    The numbers are those that rank cells: of the validation split. With several seeds a field shows
+    their mean and their range; a pair that a cheap rung left out shows what it reached there.
     """
     wide, tall = 2.05, 0.92
     margin = 0.5 + 0.105 * max(len(name) for name in nets)
@@ -40,7 +41,7 @@ def heatmap_figure(
         drawn,
         ground,
         f"{metric} by process and network",
-        f"test split, {what}; {direction(metric)}",
+        f"validation split, {what}; {direction(metric)}",
         0.25 / width,
     )
     axes = drawn.add_axes(
@@ -50,9 +51,10 @@ def heatmap_figure(
     axes.set_ylim(len(nets), 0)
     axes.axis("off")
     fields = {(p, n): _cells(results, p, n) for p in processes for n in nets}
-    means = [np.mean([r.value(metric) for r in cells]) for cells in fields.values() if cells]
+    means = [np.mean([_value(r, metric) for r in cells]) for cells in fields.values() if cells]
     known = [float(m) for m in means if math.isfinite(m)]
     norm = _shade(known)
+    full = max((r.steps for r in results), default=0)
     logs = bool(known) and min(known) > 0
     shades = LinearSegmentedColormap.from_list(
         "quality", ["#0b6e99", "#8cc6de", "#eef4f7"] if ground.name == "light"
@@ -61,14 +63,14 @@ def heatmap_figure(
     for column, process in enumerate(processes):
         for row, net in enumerate(nets):
             cells = fields[process, net]
-            values = [r.value(metric) for r in cells]
+            values = [_value(r, metric) for r in cells]
             mean = float(np.mean(values)) if values else math.nan
             level = norm(math.log(mean) if logs else mean) if math.isfinite(mean) else math.nan
             if math.isfinite(level) and not lower_is_better(metric):
                 level = 1 - level
             _field(axes, column, row, ground, shades(level) if math.isfinite(level) else None,
                    any(r.name == best for r in cells))  # fmt: skip
-            _field_text(axes, column, row, ground, _words(cells, metric), level)
+            _field_text(axes, column, row, ground, _words(cells, metric, full), level)
     for column, process in enumerate(processes):
         _write(axes, column + 0.5, -0.10, process, ground.ink, va="baseline")
     for row, net in enumerate(nets):
@@ -87,18 +89,24 @@ def _shade(values: Sequence[float]) -> Normalize:
     return Normalize(min(scale), max(max(scale), min(scale) + 1e-9))
 
 
-def _words(cells: Sequence[Result], metric: str) -> tuple[str, str]:
-    """The two lines of a field: the number, and its interval or range."""
+def _value(result: Result, metric: str) -> float:
+    return result.value(metric, split="validation")
+
+
+def _words(cells: Sequence[Result], metric: str, full: int) -> tuple[str, str]:
+    """The two lines of a field: the number, and its interval, its range or its steps."""
     if not cells:
         return "—", "no result"
-    values = [r.value(metric) for r in cells]
+    values = [_value(r, metric) for r in cells]
     if not all(map(math.isfinite, values)):
         return "—", "not finite"
     if len(cells) > 1:
         return measured(
             float(np.mean(values))
         ), f"{measured(min(values))} to {measured(max(values))}"
-    low, high = cells[0].value(metric, "low"), cells[0].value(metric, "high")
+    if cells[0].steps < full:
+        return measured(values[0]), f"after {cells[0].steps:,} steps"
+    low, high = (cells[0].value(metric, end, "validation") for end in ("low", "high"))
     known = math.isfinite(low) and math.isfinite(high)
     return measured(values[0]), f"{measured(low)} to {measured(high)}" if known else ""
 

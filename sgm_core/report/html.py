@@ -10,13 +10,17 @@ from typing import Any
 import pandas as pd
 
 from sgm_core.config.experiment import ExperimentConfig
-from sgm_core.report import under
-from sgm_core.report.leaderboard import Choice
+from sgm_core.report import provenance, rungs, sampler_chart, under
+from sgm_core.report.canvas import png
+from sgm_core.report.choice import Choice
+from sgm_core.report.content import Content
 from sgm_core.report.markdown import RANKED, with_interval
 from sgm_core.report.page import image, image_by_scheme, page
 from sgm_core.report.results import Result, direction, meaning, number
+from sgm_core.report.side_by_side import side_by_side_figure
 from sgm_core.report.tiles import tiles
 from sgm_core.report.words import measured, plain
+from sgm_core.search import plan_in_words
 
 MOST_TILES = 48
 CHARTS = {
@@ -25,39 +29,58 @@ CHARTS = {
     "training_time.png": "quality against training time",
     "loss.png": "training loss",
 }
+SIDE_BY_SIDE = "the same seeds in the best cells, side by side"
 
 
-def report_page(
-    experiment: ExperimentConfig,
-    results: Sequence[Result],
-    frame: pd.DataFrame,
-    choice: Choice,
-    charts: Mapping[str, Mapping[str, bytes]],
-) -> str:
+def report_page(content: Content, charts: Mapping[str, Mapping[str, bytes]]) -> str:
     """Return the page.
 
     Args:
-        experiment, results, frame, choice: what is reported.
+        content: what is reported.
         charts: {"light": {file: PNG}, "dark": {file: PNG}}.
     """
+    experiment, results, frame, choice = (
+        content.experiment, content.results, content.frame, content.choice
+    )  # fmt: skip
     best = next((r for r in results if r.name == choice.cell), None)
     parts = [
         _head(experiment, frame, choice, best),
+        _since(frame),
         _table(frame, choice),
-        _samples(results, frame, choice),
+        rungs.html_sections(frame, content.cheap, results),
+        _samples(content),
         _best_pictures(best),
         under.html_section(results, choice.cell),
         "<h2>The grid in charts</h2>",
-        *(
-            '<figure class="card chart">'
-            + image_by_scheme(charts["light"][name], charts["dark"][name], words)
-            + "</figure>"
-            for name, words in CHARTS.items()
-        ),
+        *(_chart(charts, name, words) for name, words in CHARTS.items()),
+        _samplers(content, charts),
         _excluded(choice),
+        provenance.html_section(best),
         _facts(experiment, results),
     ]
     return page(f"{experiment.name} · report", "\n".join(part for part in parts if part))
+
+
+def _chart(charts: Mapping[str, Mapping[str, bytes]], name: str, words: str) -> str:
+    picture = image_by_scheme(charts["light"][name], charts["dark"][name], words)
+    return f'<figure class="card chart">{picture}</figure>'
+
+
+def _samplers(content: Content, charts: Mapping[str, Mapping[str, bytes]]) -> str:
+    table = sampler_chart.html_section(content.samplers, content.metric)
+    if not table:
+        return ""
+    words = "quality against network evaluations under each sampler"
+    return f"<h2>{sampler_chart.TITLE}</h2>{_chart(charts, 'samplers.png', words)}{table}"
+
+
+def _since(frame: pd.DataFrame) -> str:
+    """What is new since the last report."""
+    since = [str(text) for text in frame.attrs.get("since") or []]
+    if not since:
+        return ""
+    rows = "".join(f"<li>{escape(text)}</li>" for text in since)
+    return f"<h2>Since the last report</h2><ul>{rows}</ul>"
 
 
 def _head(
@@ -133,10 +156,9 @@ def _table(frame: pd.DataFrame, choice: Choice) -> str:
     )
 
 
-def _samples(results: Sequence[Result], frame: pd.DataFrame, choice: Choice) -> str:
-    main = str(frame.attrs["metric"])
-    order = {str(name): place for place, name in enumerate(frame["cell"])}
-    shown = sorted(results, key=lambda r: order[r.name])[:MOST_TILES]
+def _samples(content: Content) -> str:
+    main, results = content.metric, content.results
+    choice, shown = content.choice, content.ranked[:MOST_TILES]
     figures = [
         f'<figure class="card{" chosen" if result.name == choice.cell else ""}">'
         f"{image(data, f'samples of {result.name}')}<figcaption><b>{escape(result.name)}</b>"
@@ -150,6 +172,7 @@ def _samples(results: Sequence[Result], frame: pd.DataFrame, choice: Choice) -> 
         "<h2>Samples of every cell</h2><p class='quiet'>The same seeds in every cell: each picture "
         f"starts from the same noise. Best first.{more}</p>"
         f'<div class="cells">{"".join(figures)}</div>'
+        f'<figure class="card dark">{image(png(side_by_side_figure(shown)), SIDE_BY_SIDE)}</figure>'
     )
 
 
@@ -161,6 +184,12 @@ def _best_pictures(best: Result | None) -> str:
         ("samples.png", "Real and generated", "real items beside those of the best cell"),
         ("trajectory.png", "From noise to data", "states and predictions by noise level"),
         ("field.png", "The score field", "the direction in which the density rises"),
+        (
+            "nearest.png",
+            "Closest to the training data",
+            "the samples that are nearest to a training image, each above that image; s is the distance "
+            "relative to how far that image is from its own neighbours",
+        ),
     ):
         file = best.outcome.evaluation.path / name
         if file.is_file():
@@ -194,6 +223,7 @@ def _facts(experiment: ExperimentConfig, results: Sequence[Result]) -> str:
         ("sampling", _fields(experiment.sampling.model_dump())),
         ("evaluation", _fields(experiment.evaluation.model_dump())),
         ("selection", _fields(experiment.selection.model_dump())),
+        ("search", plan_in_words(experiment)),
     ]
     rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in facts)
     return f'<h2>How it was made</h2><dl class="card">{rows}</dl>'

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sgm_core.report.leaderboard import Choice
+from sgm_core.report.choice import Choice
 from sgm_core.report.results import direction, meaning, number
 from sgm_core.report.words import measured
 

@@ -24,6 +24,7 @@ main { max-width: 1180px; margin: 0 auto; padding: 40px 24px 80px; }
 h1 { font-size: 34px; line-height: 1.15; margin: 0 0 6px; letter-spacing: -.02em; }
 h2 { font-size: 20px; margin: 52px 0 4px; letter-spacing: -.01em; }
 p { margin: 0 0 14px; max-width: 76ch; }
+ul { margin: 0 0 14px; padding-left: 22px; }
 .quiet, figcaption, small { color: var(--muted); }
 .quiet { font-size: 14.5px; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; }
@@ -76,6 +77,10 @@ figure.dark img { margin: 0 auto; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 5px 20px; font-size: 14px;
   padding: 16px 20px; margin: 14px 0 0; }
 dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
+.text td, .text th { text-align: left; white-space: normal; }
+.text pre { background: var(--card); border: 1px solid var(--line); border-radius: 12px;
+  padding: 14px 16px; overflow-x: auto; font-size: 13.5px; }
+.text code { font-size: .92em; overflow-wrap: anywhere; }
 @media (max-width: 640px) { main { padding: 24px 14px 60px; } h1 { font-size: 27px; } }
 @media print { body { background: #fff; } .card { break-inside: avoid; } }
 """

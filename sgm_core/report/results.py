@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from sgm_core.config.experiment import ExperimentConfig
 from sgm_core.evaluate.names import MAIN, METRICS
+from sgm_core.spec import cheap_mark
 from sgm_core.store.files import read_json
 
 
@@ -27,6 +28,8 @@ class Spec(Protocol):
     def process(self) -> Mapping[str, Any]: ...
     @property
     def net(self) -> Mapping[str, Any]: ...
+    @property
+    def training(self) -> Mapping[str, Any]: ...
     @property
     def seed(self) -> int: ...
 
@@ -87,6 +90,11 @@ class Result:
         return dict(self.outcome.cell.manifest["summary"])
 
     @property
+    def steps(self) -> int:
+        """Optimiser steps of the training."""
+        return int(self.summary.get("steps", 0))
+
+    @property
     def rows(self) -> list[dict[str, Any]]:
         """The metric rows in the order of the evaluation."""
         return list(self.document["rows"])
@@ -102,11 +110,6 @@ class Result:
         """A number of a row; NaN where there is none."""
         row = self.row(metric, split)
         return number(None if row is None else row.get(field))
-
-    @property
-    def finite(self) -> bool:
-        """Whether every sample that was measured is finite."""
-        return all(float(row.get("details", {}).get("finite", 1)) >= 1 for row in self.rows)
 
 
 def number(value: Any) -> float:
@@ -138,9 +141,10 @@ def labels(experiment: ExperimentConfig) -> Iterable[str]:
 
 def label_of(spec: Spec, experiment: ExperimentConfig) -> tuple[str, str]:
     """The labels of a cell's process and network (their kinds if the grid has no such cell)."""
+    name = spec.name.removesuffix(cheap_mark(spec.training))
     for process in experiment.processes:
         for net in experiment.nets:
-            if spec.name == f"{process}-{net}-s{spec.seed}":
+            if name == f"{process}-{net}-s{spec.seed}":
                 return process, net
     return str(spec.process.get("kind", "")), str(spec.net.get("kind", ""))
 

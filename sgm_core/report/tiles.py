@@ -27,7 +27,7 @@ def tiles(results: Sequence[Result]) -> list[bytes]:
     Raises:
         SgmError: an evaluation has no readable samples.safetensors.
     """
-    clouds = [_samples(result) for result in results]
+    clouds = [samples_of(result) for result in results]
     if not results:
         return []
     if results[0].config["data"]["kind"] == "images":
@@ -37,7 +37,12 @@ def tiles(results: Sequence[Result]) -> list[bytes]:
     return _clouds([finite(x[:POINTS]) for x in clouds])
 
 
-def _samples(result: Result) -> NDArray[np.float64]:
+def samples_of(result: Result) -> NDArray[np.float64]:
+    """Return the kept samples of a cell, item i from the seed evaluation.seed + i.
+
+    Raises:
+        SgmError: its samples.safetensors cannot be read.
+    """
     file = result.outcome.evaluation.path / "samples.safetensors"
     try:
         return np.asarray(load_file(file)["x"], dtype=np.float64)

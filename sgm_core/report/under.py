@@ -25,6 +25,7 @@ TEXT = (
     "on the state through y = x_0 + sigma_eff eps only. Validation split; mean and standard "
     "deviation over blocks of seeds, which are the same for every process."
 )
+EVERY = "Every cell under every process"
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -136,7 +137,7 @@ def html_section(results: Sequence[Result], chosen: str | None) -> str:
     ]
     if len(cells) > 1:
         main = escape(names[0] if names else "")
-        parts += [f'<p class="quiet">Every cell, {main}:</p>', _html_table(*_all_cells(cells), [])]
+        parts += [f'<p class="quiet">{EVERY}, {main}:</p>', _html_table(*_all_cells(cells), [])]
     return "\n".join(parts)
 
 
@@ -157,7 +158,7 @@ def markdown_section(results: Sequence[Result], chosen: str | None) -> str:
     ]
     if len(cells) > 1:
         main = markdown.escape(names[0] if names else "")
-        parts += [f"\nEvery cell, {main}:\n", _markdown_table(*_all_cells(cells))]
+        parts += [f"\n{EVERY}, {main}:\n", _markdown_table(*_all_cells(cells))]
     return "\n".join(parts) + "\n"
 
 

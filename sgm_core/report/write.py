@@ -2,18 +2,19 @@
 
     leaderboard.parquet, leaderboard.md   the table
     metrics.json                          flat numbers, for `dvc metrics diff`
-    loss.png nfe.png heatmap.png training_time.png
-    cells/NAME/{samples,trajectory,field}.png
+    loss.png nfe.png samplers.png heatmap.png training_time.png side_by_side.png
+    cells/NAME/{samples,trajectory,field,nearest}.png
     report.html                           everything in one file, works without a network
 
-The same outcomes give the same bytes: no clock is read here.
+The same outcomes give the same bytes: no clock is read here. What changed since the last report is
+told from the leaderboard that is replaced.
 """
 
 from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,18 @@ from matplotlib.figure import Figure
 
 from sgm_core.config.experiment import ExperimentConfig
 from sgm_core.errors import SgmError
-from sgm_core.report import curves, heatmap, html, markdown, under
-from sgm_core.report.canvas import DARK, LIGHT, Ground, png
+from sgm_core.report import curves, heatmap, html, markdown, rungs, sampler_chart, under
+from sgm_core.report.canvas import DARK, LIGHT, Ground, png, save
+from sgm_core.report.changes import since_last
+from sgm_core.report.choice import Choice, choose
+from sgm_core.report.content import Content, searched_board
 from sgm_core.report.folder import swapped
-from sgm_core.report.leaderboard import Choice, choose, leaderboard
-from sgm_core.report.results import Failures, Outcome, Result, kind_of, read
+from sgm_core.report.results import Failures, Outcome, Result, read
+from sgm_core.report.side_by_side import side_by_side_figure
 from sgm_core.store.files import os_errors, write_atomic, write_json
 
-PICTURES = ("samples.png", "trajectory.png", "field.png")
+PICTURES = ("samples.png", "trajectory.png", "field.png", "nearest.png")
+BOARD, SIDE_BY_SIDE = "leaderboard.parquet", "side_by_side.png"
 
 
 @dataclass(frozen=True)
@@ -43,45 +48,60 @@ class Report:
 
 
 def write_reports(
-    experiment: ExperimentConfig, outcomes: Iterable[Outcome], failures: Failures, out: Path
+    experiment: ExperimentConfig,
+    outcomes: Iterable[Outcome],
+    failures: Failures,
+    out: Path,
+    cheap: Iterable[Iterable[Outcome]] = (),
+    samplers: Mapping[str, Any] | None = None,
 ) -> Report:
     """Write the report of an experiment into `out`, replacing the folder in one step.
 
     Args:
         experiment: its parameters.
-        outcomes: finished cells, in any order.
+        outcomes: finished cells that may be chosen, in any order.
         failures: (spec, message) of cells that failed.
         out: the folder, e.g. reports/digits.
+        cheap: finished cells of each cheap rung of the search.
+        samplers: samplers.json of the chosen cell (see sgm_core.evaluate.samplers).
 
     Raises:
         SgmError: there is no cell at all, an entry lacks a file, or `out` cannot be written.
     """
-    outcomes, out = list(outcomes), Path(out)
-    if not outcomes and not failures:
+    outcomes, tried, out = list(outcomes), [list(rung) for rung in cheap], Path(out)
+    if not outcomes and not failures and not any(tried):
         raise SgmError(f"{experiment.name}: there is no cell to report; run the grid first")
-    results = read(outcomes, experiment)
-    frame = leaderboard(outcomes, failures, experiment)
-    choice = choose(frame, experiment.selection, kind_of(experiment))
-    charts = {ground.name: _charts(experiment, results, frame, choice, ground)
-              for ground in (LIGHT, DARK)}  # fmt: skip
-    board, section = (
-        markdown.leaderboard(frame, choice),
-        under.markdown_section(results, choice.cell),
-    )
-    page = html.report_page(experiment, results, frame, choice, charts)
+    frame = searched_board(experiment, outcomes, failures, tried)
+    choice = choose(frame)
+    frame.attrs["chosen"] = choice.cell
+    frame.attrs["since"] = since_last(frame, choice.cell, out / BOARD)
+    results, trials = read(outcomes, experiment), [read(rung, experiment) for rung in tried]
+    content = Content(experiment, results, trials, frame, choice, samplers)
+    charts = {ground.name: _charts(content, ground) for ground in (LIGHT, DARK)}
+    page = html.report_page(content, charts)
     with swapped(out) as folder:
         with os_errors(folder):
-            frame.to_parquet(folder / "leaderboard.parquet", index=False)
-        write_atomic(
-            folder / "leaderboard.md", (board + (f"\n{section}" if section else "")).encode()
-        )
+            frame.to_parquet(folder / BOARD, index=False)
+        write_atomic(folder / "leaderboard.md", _markdown(content).encode())
         write_json(folder / "metrics.json", flat_metrics(frame, choice))
         for name, data in charts[LIGHT.name].items():
             write_atomic(folder / name, data)
+        save(side_by_side_figure(content.ranked), folder / SIDE_BY_SIDE)
         for result in results:
             _copy_pictures(result, folder / "cells" / result.name)
         write_atomic(folder / "report.html", page.encode())
     return Report(frame, choice, out)
+
+
+def _markdown(content: Content) -> str:
+    frame, choice = content.frame, content.choice
+    parts = [
+        markdown.leaderboard(frame, choice),
+        rungs.markdown_sections(frame, content.cheap, content.results),
+        sampler_chart.markdown_section(content.samplers, content.metric),
+        under.markdown_section(content.results, choice.cell),
+    ]
+    return "\n".join(part for part in parts if part)
 
 
 def flat_metrics(frame: pd.DataFrame, choice: Choice) -> dict[str, Any]:
@@ -97,21 +117,18 @@ def flat_metrics(frame: pd.DataFrame, choice: Choice) -> dict[str, Any]:
     return {"best": best, "cells": dict(sorted(cells.items()))}
 
 
-def _charts(
-    experiment: ExperimentConfig,
-    results: list[Result],
-    frame: pd.DataFrame,
-    choice: Choice,
-    ground: Ground,
-) -> dict[str, bytes]:
+def _charts(content: Content, ground: Ground) -> dict[str, bytes]:
     """The PNG bytes of the experiment's charts on one ground."""
-    metric = str(frame.attrs["metric"])
+    metric, results, experiment = content.metric, content.results, content.experiment
     grid = list(experiment.processes), list(experiment.nets)
+    out, best = rungs.left_out(content.cheap, results), content.choice.cell
+    trials = [result for rung in content.cheap for result in rung]
     drawn: dict[str, Figure] = {
         "loss.png": curves.loss_figure(results, ground),
         "nfe.png": curves.nfe_figure(results, metric, ground),
-        "heatmap.png": heatmap.heatmap_figure(results, *grid, metric, choice.cell, ground),
-        "training_time.png": curves.training_time_figure(results, metric, ground),
+        "samplers.png": sampler_chart.samplers_figure(content.samplers, metric, ground),
+        "heatmap.png": heatmap.heatmap_figure([*results, *out], *grid, metric, best, ground),
+        "training_time.png": curves.training_time_figure(results, metric, ground, trials),
     }
     return {name: png(picture) for name, picture in drawn.items()}
 

@@ -1,0 +1,131 @@
+"""The evidence for a promotion: new model and champion scored on the same test items and seeds.
+
+A score is an entry of the store like any other, with a key over everything that it depends on, so
+that the same two models are measured once. The seeds follow from the two models (`common_seed`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.registry import SAMPLING, WEIGHTS
+from flows.verify import verified
+from sgm_core.cell import CELLS, EVALUATIONS, Emit
+from sgm_core.errors import SgmError
+from sgm_core.evaluate.decision import Verdict, common_seed, decide
+from sgm_core.evaluate.evidence import Score, load_score
+from sgm_core.evaluate.names import METRICS
+from sgm_core.job import SCORE
+from sgm_core.store import Store
+from sgm_core.store.files import read_json
+
+if TYPE_CHECKING:
+    from flows.tracking import Tracking
+    from sgm_core.cell import Job, Outcome
+    from sgm_core.config import ExperimentConfig
+
+Log = Callable[[str], None]
+# Fresh samples of a decision, in evaluations of a cell: noise that the two models do not share
+# falls with their number, and they are drawn for two models only.
+SAMPLES = 4
+# What must agree for a model to be measured on this data.
+SAME = ("kind", "shape", "labels")
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Compares one finished cell with versions of its registered model.
+
+    Attributes:
+        metric: the ranking metric.
+        tags: of the version that the cell would become.
+    """
+
+    tracking: Tracking
+    config: ExperimentConfig
+    job: Job
+    outcome: Outcome
+    metric: str
+    tags: dict[str, str]
+    log: Log
+    emit: Emit
+
+    def __call__(self, champion: Any | None) -> Verdict:
+        """Return what the numbers say of replacing this version (None: there is no champion).
+
+        Raises:
+            SgmError: the champion's files were altered, or a model could not be measured.
+        """
+        better, selection = METRICS[self.metric].better, self.config.selection
+        if champion is None:
+            own = self._score(self.outcome.cell.path, self.tags, common_seed(_id(self.tags)))
+            return decide(own, None, selection, better=better)
+        rival = f"version {champion.version}"
+        folder = self._folder(champion)
+        seed = common_seed(_id(self.tags), _id(champion.tags))
+        own = self._score(self.outcome.cell.path, self.tags, seed)
+        if not self._fits(folder):
+            verdict = decide(own, None, selection, better=better)
+            text = f"{rival} cannot be measured on this data"
+            if not verdict.promote:
+                return verdict
+            return replace(verdict, reason=f"{text}, so the new model replaces it")
+        self.log(f"measuring {rival} of {champion.name} on the same data and seeds")
+        try:
+            theirs = self._score(folder, dict(champion.tags), seed)
+        except SgmError as error:
+            raise SgmError(
+                f"{rival} of {champion.name} could not be measured again: {error}"
+            ) from error
+        return decide(own, theirs, selection, better=better, rival=rival)
+
+    def _score(self, folder: Path, tags: dict[str, str], seed: int) -> Score:
+        """Score a model, or find that it was scored."""
+        job = replace(self.job, task=SCORE, evaluation=self._evaluation(seed))
+        if tags.get(WEIGHTS) == self.tags[WEIGHTS] and SAMPLING in tags:
+            # Two versions of the same weights differ in their own sampling only.
+            job = replace(job, sampling=json.loads(tags[SAMPLING]))
+        spec = job.evaluation_spec(str(tags.get("sgm.cell_key") or tags[WEIGHTS]))
+
+        def build(work: Path) -> dict[str, Any]:
+            from sgm_core.evaluate.score import score
+
+            settings = job.sampling, job.evaluation
+            return score(folder, job.dataset, job.reference, *settings, work, self.emit)
+
+        describe = {"name": f"score of {tags.get('sgm.cell', folder.name)}", **spec.identity()}
+        entry = Store(job.store).ensure(EVALUATIONS, spec.key, build, describe, self.log)
+        return load_score(entry.path)
+
+    def _evaluation(self, seed: int) -> dict[str, Any]:
+        selection, evaluation = self.config.selection, self.job.evaluation
+        of_model = METRICS[self.metric].of == "model"
+        return {
+            **{key: evaluation[key] for key in ("batch", "device", "metric")},
+            "samples": selection.decision_samples or SAMPLES * evaluation["samples"],
+            "seed": seed,
+            "bootstrap": selection.decision_bootstrap,
+            "splits": ["test"],
+            "likelihood_items": evaluation["likelihood_items"] if of_model else 0,
+        }
+
+    def _folder(self, version: Any) -> Path:
+        """Return a folder with the model of a version, verified: its cell, or what was published."""
+        key = str(version.tags.get("sgm.cell_key", ""))
+        entry = Store(self.job.store).find(CELLS, key) if key else None
+        published = verified(self.tracking, version)
+        return entry.path if entry is not None else published / "artifacts" / "model"
+
+    def _fits(self, folder: Path) -> bool:
+        trained_on = read_json(folder / "config.json")["data"]
+        meta = read_json(self.job.dataset / "dataset.json")
+        return all(trained_on.get(key) == meta.get(key) for key in SAME)
+
+
+def _id(tags: Any) -> str:
+    """What a model is to its seeds: its weights and its sampling."""
+    return f"{tags.get(WEIGHTS, '')} {tags.get(SAMPLING, '')}"

@@ -1,0 +1,105 @@
+"""The search of an experiment: its rungs with their jobs, run or looked up in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flows.cell import jobs_in
+from flows.project import Project
+from sgm_core.cell import Outcome, lookup
+from sgm_core.search import Pair, Rung, Stage, rungs_of, walk
+
+if TYPE_CHECKING:
+    from sgm_core.cell import Job
+    from sgm_core.config import ExperimentConfig
+    from sgm_core.report.choice import Choice
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A search as far as it went.
+
+    Attributes:
+        stages: its rungs, the final one last if it was reached.
+    """
+
+    stages: Sequence[Stage[Outcome]]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the final rung was reached: a cheap one may have nothing that can be chosen."""
+        return self.stages[-1].rung.final
+
+    @property
+    def jobs(self) -> dict[str, Job]:
+        """The jobs of the final rung by cell name."""
+        return dict(self.stages[-1].jobs) if self.complete else {}
+
+    @property
+    def finals(self) -> dict[str, Outcome]:
+        """The finished cells of the final rung by name."""
+        return dict(self.stages[-1].done) if self.complete else {}
+
+    @property
+    def cheap(self) -> list[list[Outcome]]:
+        """The finished cells of each cheap rung."""
+        return [list(stage.done.values()) for stage in self.stages if not stage.rung.final]
+
+    @property
+    def all_jobs(self) -> list[Job]:
+        """The jobs of all rungs."""
+        return [job for stage in self.stages for job in stage.jobs.values()]
+
+    @property
+    def missing(self) -> list[str]:
+        """Cells that are not finished."""
+        return sorted(
+            name for stage in self.stages for name in stage.jobs if name not in stage.done
+        )
+
+    def choice(self, config: ExperimentConfig) -> Choice:
+        """Choose among the finished cells of the final rung."""
+        from sgm_core.report.choice import choose
+        from sgm_core.report.content import searched_board
+
+        return choose(searched_board(config, list(self.finals.values()), [], self.cheap))
+
+
+def search(
+    project: Project,
+    experiment: str,
+    run: Callable[[Mapping[str, Job]], Mapping[str, Outcome]],
+) -> Searched:
+    """Go through the rungs of an experiment.
+
+    Args:
+        run: jobs by cell name -> the finished ones.
+
+    Raises:
+        UsageError: the experiment is unknown, or a network does not fit its data.
+        SgmError: its data stages have not run.
+    """
+    config = project.config().experiment(experiment)
+
+    def jobs(rung: Rung, pairs: Sequence[Pair] | None) -> Mapping[str, Job]:
+        return jobs_in(project, experiment, rung, pairs)
+
+    def best(done: Mapping[str, Outcome], count: int) -> Sequence[Pair]:
+        from sgm_core.report.choice import best_pairs
+        from sgm_core.report.leaderboard import leaderboard
+
+        return best_pairs(leaderboard(done.values(), [], config, trial=True), count)
+
+    return Searched(walk(rungs_of(config), jobs, run, best))
+
+
+def looked_up(project: Project, experiment: str) -> Searched:
+    """Return the search of an experiment as the store knows it; the errors of `search`."""
+
+    def find(jobs: Mapping[str, Job]) -> dict[str, Outcome]:
+        found = {name: lookup(job) for name, job in jobs.items()}
+        return {name: outcome for name, outcome in found.items() if outcome is not None}
+
+    return search(project, experiment, find)

@@ -1,0 +1,72 @@
+"""MLflow as this project reaches it, and the versions that people name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from flows.project import Project, mlflow_failed, mlflow_is_away, tool_environment
+from sgm_core.errors import SgmError, UsageError
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+ADDRESS = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))/?")
+
+
+class Registry:
+    """MLflow as this project reaches it.
+
+    Args:
+        project: the project; its tracking URI is used.
+
+    Raises:
+        SgmError: MLflow cannot be reached.
+    """
+
+    def __init__(self, project: Project) -> None:
+        tool_environment(project)
+        from mlflow import MlflowClient
+
+        self.project = project
+        with self.errors():
+            self.client = MlflowClient(project.tracking_uri, project.tracking_uri)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Within this block a failure of MLflow becomes one sentence."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            why = mlflow_failed(self.project.tracking_uri, error)
+            raise SgmError(f"{why}; finished cells are kept, run again to log them") from error
+
+
+def version_of(registry: Registry, uri: str) -> ModelVersion:
+    """Return the version behind models:/NAME@alias or models:/NAME/3.
+
+    Raises:
+        UsageError: the address is not of this form, or there is no such version.
+        SgmError: MLflow cannot be reached.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = ADDRESS.fullmatch(uri)
+    if found is None:
+        raise UsageError(
+            f"model: {uri!r} is not valid; write models:/NAME@champion or models:/NAME/3"
+        )
+    name, alias, number = found.groups()
+    try:
+        if alias:
+            return registry.client.get_model_version_by_alias(name, alias)
+        return registry.client.get_model_version(name, number)
+    except (MlflowException, OSError) as error:
+        if mlflow_is_away(error):
+            raise SgmError(mlflow_failed(registry.project.tracking_uri, error)) from None
+        text = " ".join(str(error).split())[:200]
+        raise UsageError(f"model: {uri} is not in the registry ({text}); see: sgm ui") from None
