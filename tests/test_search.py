@@ -151,6 +151,18 @@ def test_a_search_in_which_nothing_can_be_chosen_ends() -> None:
 # --- what the leaderboard makes of it
 
 
+def test_a_pair_that_gave_the_same_as_a_better_one_goes_on_last(tmp_path: Path) -> None:
+    config = experiment()
+    outcomes = [
+        outcome(tmp_path, "vp-small-s0", 0.2),
+        outcome(tmp_path, "cld-small-s0", 0.20001),
+        outcome(tmp_path, "vp-large-s0", 0.9),
+    ]
+    frame = leaderboard(outcomes, [], config)
+    assert best_pairs(frame, 2) == [("vp", "small"), ("vp", "large")]
+    assert best_pairs(frame, 3)[-1] == ("cld", "small")
+
+
 def test_the_pair_with_the_best_mean_wins_and_of_it_the_best_seed(tmp_path: Path) -> None:
     config = experiment(seeds=[0, 1, 2])
     steady, lucky = (0.30, 0.31, 0.29), (0.10, 0.60, 0.50)

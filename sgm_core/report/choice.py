@@ -11,6 +11,7 @@ from sgm_core.config.selection import SelectionConfig
 from sgm_core.evaluate.decision import floors
 from sgm_core.evaluate.evidence import score_of
 from sgm_core.report.results import Result, lower_is_better, number
+from sgm_core.report.same import alike
 from sgm_core.report.words import measured
 
 FAILED, LEFT_OUT = "failed", "left out"
@@ -89,10 +90,18 @@ def _reason(best: pd.Series, able: pd.DataFrame, metric: str) -> str:
 
 
 def best_pairs(frame: pd.DataFrame, count: int) -> list[tuple[str, str]]:
-    """Return the labels (process, network) of the best pairs of a leaderboard, at most `count`."""
-    able = frame[frame["status"] == "ok"]
-    pairs = dict.fromkeys(zip(able["process"].astype(str), able["net"].astype(str), strict=True))
-    return list(pairs)[:count]
+    """Return the labels (process, network) of the best pairs of a leaderboard, at most `count`.
+
+    A pair that gave the same as a better one (see `same`) comes after all others: trained in full it
+    would give the same again.
+    """
+    able = frame[frame["status"] == "ok"].drop_duplicates(["process", "net"])
+    taken: list[pd.Series] = []
+    again: list[pd.Series] = []
+    for _, row in able.iterrows():
+        known = any(alike(row, other, frame.attrs["metrics"]) for other in taken)
+        (again if known else taken).append(row)
+    return [(str(row["process"]), str(row["net"])) for row in (*taken, *again)][:count]
 
 
 def standing(

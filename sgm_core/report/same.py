@@ -32,7 +32,7 @@ def same_results(frame: pd.DataFrame, metrics: list[str], parametrisation: str) 
     done = frame[frame["status"] != "failed"]
     for _, cells in done.groupby(["net", "seed"]):
         for (_, a), (_, b) in combinations(cells.iterrows(), 2):
-            if a["process"] != b["process"] and _alike(a, b, metrics):
+            if a["process"] != b["process"] and alike(a, b, metrics):
                 pairs.add(" and ".join(sorted((a["process"], b["process"]))))
     if not pairs:
         return ""
@@ -43,7 +43,8 @@ def same_results(frame: pd.DataFrame, metrics: list[str], parametrisation: str) 
     )
 
 
-def _alike(a: pd.Series, b: pd.Series, metrics: list[str]) -> bool:
+def alike(a: pd.Series, b: pd.Series, metrics: list[str]) -> bool:
+    """Tell whether two rows of a leaderboard have equal weights, or equal results on both splits."""
     if a["weights_sha256"] and a["weights_sha256"] == b["weights_sha256"]:
         return True
     columns = [f"{m}{end}" for m in metrics for end in ("", "_validation")]
