@@ -57,6 +57,7 @@ docs: $(VENV)/.installed-test
 	$(BIN)/python docs/make_params.py
 	$(BIN)/python docs/make_control.py
 	$(BIN)/python docs/make_processes.py
+	$(BIN)/python docs/make_evaluation.py
 
 clean:
 	rm -rf .sgm reports/* data/prepared data/reference .pytest_cache .ruff_cache .mypy_cache

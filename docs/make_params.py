@@ -17,6 +17,7 @@ from sgm_core.config.data import DATASETS
 from sgm_core.config.experiment import SECTIONS
 from sgm_core.config.net import NETS
 from sgm_core.config.process import PROCESSES
+from sgm_core.config.selection import SearchConfig
 from sgm_core.sample.names import LANGEVIN_ONLY, OPTIONS, SAMPLERS, SCALAR_ONLY
 
 PAGE = Path(__file__).parent / "params.md"
@@ -32,17 +33,20 @@ datasets:
 experiments:
   NAME:
     dataset: NAME               # of the datasets above
-    seeds: [0]                  # training seeds; the grid is processes x nets x seeds
+    seeds: [0, 1, 2]            # training seeds; the grid is processes x nets x seeds
     processes: {LABEL: {kind: KIND, ...}}
     nets: {LABEL: {kind: KIND, ...}}
     training: {...}
     sampling: {...}
     evaluation: {...}
+    reference: {...}            # the features that images are compared in
     selection: {...}
+    search: {...}               # successive halving; without it every cell is trained in full
 ```
 
 An edit of one process's parameters retrains that process's cells and no others; `sampling`,
-`evaluation` and `selection` retrain nothing.
+`evaluation`, `reference` and `selection` retrain nothing. What the fields of `selection` and `search`
+do is told in [evaluation.md](evaluation.md).
 """
 
 
@@ -64,7 +68,7 @@ def limits(field: FieldInfo) -> str:
 def type_name(annotation: Any) -> str:
     """The type as a reader of YAML knows it."""
     text = getattr(annotation, "__name__", str(annotation)) if isinstance(annotation, type) else ""
-    text = text or str(annotation)
+    text = (text or str(annotation)).removesuffix(" | None")
     if text.startswith("dict"):
         return "mapping"
     names = {"float": "number", "int": "whole number", "str": "text", "bool": "true/false"}
@@ -94,6 +98,8 @@ def table(model: type[BaseModel]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return str(list(value))
+    if value is None:
+        return "null"
     return '""' if value == "" else str(value)
 
 
@@ -130,6 +136,7 @@ def samplers() -> str:
 
 def page() -> str:
     """The whole page."""
+    sections = SECTIONS | {"search": SearchConfig}
     return (
         "\n\n".join(
             [
@@ -137,7 +144,7 @@ def page() -> str:
                 section("datasets", DATASETS),
                 section("processes", PROCESSES),
                 section("nets", NETS),
-                section("training, sampling, evaluation, selection", SECTIONS),
+                section(", ".join(sections), sections),
                 samplers(),
             ]
         )

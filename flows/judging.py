@@ -21,7 +21,7 @@ from sgm_core.evaluate.evidence import Score, load_score
 from sgm_core.evaluate.names import METRICS
 from sgm_core.job import SCORE
 from sgm_core.store import Store
-from sgm_core.store.files import read_json
+from sgm_core.store.files import os_errors, read_json
 
 if TYPE_CHECKING:
     from flows.tracking import Tracking
@@ -60,6 +60,10 @@ class Judge:
         Raises:
             SgmError: the champion's files were altered, or a model could not be measured.
         """
+        with os_errors(self.job.store):  # or the registry would be blamed for a full disk
+            return self._judge(champion)
+
+    def _judge(self, champion: Any | None) -> Verdict:
         better, selection = METRICS[self.metric].better, self.config.selection
         if champion is None:
             own = self._score(self.outcome.cell.path, self.tags, common_seed(_id(self.tags)))

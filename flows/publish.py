@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
 
-from flows.cell import metric_of
+from flows.cell import all_jobs, metric_of
 from flows.judging import Judge
 from flows.lineage import lineage, lineage_document
 from flows.packaging import PICTURES, log_model
@@ -68,7 +68,8 @@ def publish_best(
     job, outcome = searched.jobs[name], searched.finals[name]
     tags = lineage(project, outcome) | {SAMPLING: canonical_json(job.sampling).decode()}
     tracking = Tracking(project, experiment)
-    with CellRun(tracking, tracking.parent(searched.all_jobs), job) as run:
+    parent = tracking.parent(all_jobs(project, experiment).values())
+    with CellRun(tracking, parent, job) as run:
         run_id = run.finish(outcome)
     card = Card(config, outcome, reason, tags)
     metric = metric_of(project, experiment)

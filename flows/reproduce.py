@@ -143,7 +143,8 @@ def _prepare(record: dict[str, Any], clone: Path, place: Path) -> Path:
     if found != digest:
         raise SgmError(
             f"the data of {experiment} is not what the version was trained on: digest {found[:16]} "
-            f"in place of {digest[:16]}; restore data/raw (dvc pull)"
+            f"in place of {digest[:16]}; restore data/raw (dvc pull), or commit the dataset's "
+            "parameters before publishing"
         )
     return dataset
 

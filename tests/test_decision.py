@@ -10,9 +10,8 @@ import pytest
 from decision_fakes import score
 
 from sgm_core.config.selection import SelectionConfig
-from sgm_core.evaluate.decision import FIRST_SEED, Verdict, common_seed, decide
-from sgm_core.evaluate.evidence import Score
-from sgm_core.evaluate.uncertainty import Bootstrap
+from sgm_core.evaluate.decision import FIRST_SEED, common_seed, decide
+from sgm_core.evaluate.nights import Nights
 
 LIMITS = SelectionConfig()
 
@@ -127,62 +126,24 @@ def test_the_seeds_of_a_decision_belong_to_the_two_models() -> None:
     assert all(common_seed(str(i), "x") + 10**9 < 2**63 for i in range(100))
 
 
-# --- Nights. A model's metric is a mean over its samples and over the real items; both models of a
-# decision are measured on the same seeds and items. What they share was measured between trained
-# cells of the default grids (docs/evaluation.md): little of the noise of samples, most of that of
-# real items. One standard error is that of the leaderboard: one model, N samples.
-
-N, ITEMS, MORE = 200, 100, 4  # samples of a cell, real items, samples of a decision in units of N
-SHARED_SAMPLES, SHARED_ITEMS = 0.3, 0.9  # correlations between two models
-ERROR = math.sqrt(1 / N + 1 / ITEMS)
-
-
-class Night:
-    """Draws metric values of models as their evaluation would give them."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng([2026, seed])
-
-    def noise(self, n: int, common: np.ndarray, share: float) -> np.ndarray:
-        own = self.rng.standard_normal(n)
-        return np.asarray(math.sqrt(share) * common + math.sqrt(1 - share) * own)
-
-    def scores(self, *truths: float) -> list[Score]:
-        """Scores of models with these true values, on common seeds, items and resamples."""
-        n, boot = MORE * N, Bootstrap(200, int(self.rng.integers(2**31)))
-        samples, items = self.rng.standard_normal(n), self.rng.standard_normal(ITEMS)
-        found = []
-        for truth in truths:
-            x = self.noise(n, samples, SHARED_SAMPLES)
-            y = self.noise(ITEMS, items, SHARED_ITEMS)
-            deviations = (
-                boot.mean("samples", x, 200) - x.mean() + boot.mean("real", y, 200) - y.mean()
-            )
-            found.append(score(truth + x.mean() + y.mean(), deviations))
-        return found
-
-
-def verdicts(nights: int, gain: float) -> list[Verdict]:
-    """One night each: the best of nine equal cells against the champion, on the test split."""
-    found = []
-    for seed in range(nights):
-        # Which of the nine was chosen says nothing about these numbers: they are equal, and what
-        # chose it was measured on another split with other seeds.
-        new, old = Night(seed).scores(10.0 - gain, 10.0)
-        found.append(decide(new, old, LIMITS, better="lower"))
-    return found
+# --- Nights: the rule as a whole, on numbers that are drawn
 
 
 def test_two_hundred_nights_without_a_gain_promote_at_most_one_in_twenty() -> None:
-    found = verdicts(200, gain=0.0)
-    # What a comparison of points would have done with the same numbers.
-    points = sum(v.gain.value > 0 for v in found if v.gain is not None)
-    assert points > 80
-    assert sum(v.promote for v in found) <= 10
+    verdicts = list(Nights().verdicts(200, gain=0.0))
+    # A comparison of points would have promoted on about every other one.
+    assert 80 < sum(v.gain.value > 0 for v in verdicts if v.gain is not None) < 120
+    assert sum(v.promote for v in verdicts) <= 10
 
 
 def test_a_gain_of_two_standard_errors_is_found_on_nine_nights_of_ten() -> None:
-    assert sum(v.promote for v in verdicts(100, gain=2 * ERROR)) >= 90
+    nights = Nights()
+    assert nights.promoted(100, gain=2 * nights.error) >= 90
+
+
+def test_what_finds_it_is_that_both_models_share_their_noise() -> None:
+    alone = Nights(shared_samples=0.0, shared_items=0.0)
+    assert alone.promoted(100, gain=2 * alone.error) < 60
 
 
 def test_the_best_of_nine_equal_cells_wins_by_its_points_on_most_nights() -> None:

@@ -36,7 +36,7 @@ class SelectionConfig(Frozen):
         "gain's paired 95 % interval must lie above it",
     )
     decision_samples: int | None = Field(
-        None, ge=10, description="fresh samples of each model; null: twice evaluation.samples"
+        None, ge=10, description="fresh samples of each model; null: four times evaluation.samples"
     )
     decision_bootstrap: int = Field(
         400, ge=50, le=10_000, description="bootstrap replicates of the paired interval"

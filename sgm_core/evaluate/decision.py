@@ -10,7 +10,7 @@ bootstrap resamples (`score`). With M the ranking metric, lower better, and M_b 
 
 Resample b draws the same seeds and the same real items for both, so noise that they share cancels
 in gain_b. The best of many noisy numbers is chosen on another split and other seeds: what is left
-here is one comparison, and a model that is no better passes it once in forty times.
+here is one comparison, and a model that is no better passes it about once in thirty (docs/evaluation.md).
 
 Floors: samples are finite; few are copies of training items; coverage is at least a share of what
 real items reach; no class or mode is missing; NFE and seconds per sample are within their limits.
