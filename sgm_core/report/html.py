@@ -14,6 +14,7 @@ from sgm_core.report import provenance, rungs, sampler_chart, under
 from sgm_core.report.canvas import png
 from sgm_core.report.choice import Choice
 from sgm_core.report.content import Content
+from sgm_core.report.leaderboard import floor_of
 from sgm_core.report.markdown import RANKED, with_interval
 from sgm_core.report.page import image, image_by_scheme, page
 from sgm_core.report.results import Result, direction, meaning, number
@@ -145,7 +146,7 @@ def _table(frame: pd.DataFrame, choice: Choice) -> str:
             _status(str(row["status"])),
         ]
         rows.append(f'<tr class="{kind}">{"".join(cells)}</tr>')
-    floors = "".join(f"<td>{_measured(frame[f'{m}_floor'].max())}</td>" for m in metrics)
+    floors = "".join(f"<td>{_measured(floor_of(frame, m))}</td>" for m in metrics)
     foot = f'<tr><td></td><td class="words name">real against real</td><td></td>{floors}'
     note = str(frame.attrs.get("note", ""))
     return (

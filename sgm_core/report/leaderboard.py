@@ -87,6 +87,13 @@ def leaderboard(
     return frame
 
 
+def floor_of(frame: pd.DataFrame, metric: str) -> float:
+    """Return a metric's noise floor (the largest: cells may have drawn different numbers), of the
+    cells that have a rank if there are any; NaN where it was not measured."""
+    ranked = frame[frame["rank"].notna()]
+    return number((frame if ranked.empty else ranked)[f"{metric}_floor"].max())
+
+
 def _metrics(results: list[Result], main: str) -> list[str]:
     """All measured metrics: the ranking one, then in the order of METRICS, then new ones."""
     seen = {row["metric"] for result in results for row in result.rows}

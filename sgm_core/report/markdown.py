@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sgm_core.report.choice import Choice
+from sgm_core.report.leaderboard import floor_of
 from sgm_core.report.results import direction, meaning, number
 from sgm_core.report.words import measured
 
@@ -59,7 +60,7 @@ def leaderboard(frame: pd.DataFrame, choice: Choice) -> str:
         ]
         for row in frame.to_dict("records")
     ]
-    floors = [number(frame[f"{m}_floor"].max()) for m in metrics]
+    floors = [floor_of(frame, m) for m in metrics]
     if any(map(math.isfinite, floors)):
         floor = [with_interval(f, None, None) for f in floors]
         rows.append(["", "*real against real*", "", *floor, "", "", ""])

@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sgm_core.errors import SgmError
+from sgm_core.report.leaderboard import floor_of
 from sgm_core.report.markdown import with_interval
-from sgm_core.report.results import direction, number
+from sgm_core.report.results import direction
 from sgm_core.report.words import measured
 
 SHOWN = 3  # metrics beside the ranking one
@@ -93,5 +94,5 @@ def _direction(frame: pd.DataFrame) -> str:
 
 def _floor(frame: pd.DataFrame) -> str:
     main = str(frame.attrs["metric"])
-    floor = number(frame[f"{main}_floor"].max())
+    floor = floor_of(frame, main)
     return "" if pd.isna(floor) else f"real against real: {main} {measured(floor)}"
