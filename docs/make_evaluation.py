@@ -24,9 +24,9 @@ PAGE = DOCS / "evaluation.md"
 NIGHTS, NULL_NIGHTS = 400, 1000
 GAINS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 CASES = {
-    "as measured: 0.3 of the samples' noise, 0.9 of the items'": (0.3, 0.9),
-    "nothing shared of the samples' noise": (0.0, 0.9),
-    "nothing shared at all": (0.0, 0.0),
+    "0.3 of the samples' noise, 0.9 of the items' noise": (0.3, 0.9),
+    "nothing of the samples' noise, 0.9 of the items' noise": (0.0, 0.9),
+    "nothing at all": (0.0, 0.0),
 }
 SEEDS, SAMPLES = 6, {"points": 4000, "images": 500}
 SHOWN = ("sliced_w2", "local", "off", "fd", "fd_inf", "kid", "agreement")
@@ -49,7 +49,7 @@ def nights() -> str:
     for place, (words, shares) in enumerate(curves.items()):
         axes.plot([0.0, *GAINS], shares, color=LIGHT.colour(place), marker="o", linewidth=2)
         text(drawn, 0.63, 0.76 - 0.09 * place, "●", LIGHT, colour=LIGHT.colour(place), size=13)
-        for line, part in enumerate(words.split(": ")):
+        for line, part in enumerate(words.split(", ")):
             text(drawn, 0.655, 0.762 - 0.09 * place - 0.035 * line, part, LIGHT, size=9)
     axes.axhline(0.025, color=LIGHT.muted, linewidth=0.8)
     save(drawn, DOCS / "images" / "evaluation" / "power.png")
