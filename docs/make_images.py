@@ -27,8 +27,8 @@ def best(experiment: str) -> tuple[str, str]:
 
 
 def main() -> None:
-    """Write hero.png, digits.png and rolls.png."""
-    IMAGES.mkdir(exist_ok=True)
+    """Write hero.png, digits.png, rolls.png, and evaluation/ from the reports."""
+    (IMAGES / "evaluation").mkdir(parents=True, exist_ok=True)
     name, key = best("swiss_roll")
     folder = ROOT / ".sgm" / "store" / "cells" / key
     model = ScoreModel.load(folder)
@@ -36,6 +36,12 @@ def main() -> None:
     cells = ROOT / "reports" / "swiss_roll" / "cells"
     shutil.copyfile(cells / name / "samples.png", IMAGES / "rolls.png")
     name, _ = best("digits")
+    reports = ROOT / "reports"
+    for file in (
+        reports / "swiss_roll" / "heatmap.png",
+        reports / "digits" / "cells" / name / "nearest.png",
+    ):
+        shutil.copyfile(file, IMAGES / "evaluation" / file.name)
     shutil.copyfile(
         ROOT / "reports" / "digits" / "cells" / name / "samples.png", IMAGES / "digits.png"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from sgm_core.job import EVALUATE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -109,7 +112,7 @@ def kill_grid(folder: Path, after: int = 1) -> dict[str, int]:
     )
     work = folder / ".sgm" / "store" / "cells"
     wait(
-        lambda: len(finished(folder, "evaluations")) >= after and any(work.glob("*.work/*")),
+        lambda: len(evaluated(folder)) >= after and any(work.glob("*.work/*")),
         process,
     )
     servers = [c for c in psutil.Process(process.pid).children() if "uvicorn" in c.cmdline()]
@@ -129,7 +132,14 @@ def wait(condition: Callable[[], object], process: subprocess.Popen[Any]) -> Non
         time.sleep(0.05)
 
 
-def finished(folder: Path, kind: str = "cells") -> dict[str, int]:
-    """Finished entries of the store: key -> time of the manifest."""
-    manifests = (folder / ".sgm" / "store" / kind).glob("*/manifest.json")
+def finished(folder: Path) -> dict[str, int]:
+    """Finished cells of the store: key -> time of the manifest."""
+    manifests = (folder / ".sgm" / "store" / "cells").glob("*/manifest.json")
     return {m.parent.name: m.stat().st_mtime_ns for m in manifests if m.parent.name.isalnum()}
+
+
+def evaluated(folder: Path) -> list[str]:
+    """Names of the cells with a finished evaluation, sorted."""
+    entries = (folder / ".sgm" / "store" / "evaluations").glob("*/manifest.json")
+    documents = [json.loads(m.read_text())["describe"] for m in entries if m.parent.name.isalnum()]
+    return sorted(d["name"] for d in documents if d["task"] == EVALUATE)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from flows_checkout import checkout, environment, finished, sgm
+from flows_checkout import checkout, environment, evaluated, sgm
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,7 @@ def test_one_failing_cell(tmp_path: Path) -> None:
     assert "2 of 3 cells of rolls are finished and reported" in done.stderr
     assert "failed: ve-mlp-s0: the loss is not finite at step 2" in done.stderr
     assert "Traceback" not in done.stderr
-    assert len(finished(folder, "evaluations")) == 2
+    assert evaluated(folder) == ["subvp-mlp-s0", "vp-mlp-s0"]
     board = (folder / "reports" / "rolls" / "leaderboard.md").read_text()
     assert "the loss is not finite" in board
     client, runs = _runs(folder)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flows_checkout import checkout, environment, finished, sgm
+from flows_checkout import checkout, environment, evaluated, sgm
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +80,7 @@ def test_a_scheduled_run_of_the_lifecycle(server: dict[str, str], tmp_path: Path
     finally:
         worker.terminate()
         worker.wait(30)
-    assert len(finished(folder, "evaluations")) == 3
+    assert evaluated(folder) == ["subvp-mlp-s0", "ve-mlp-s0", "vp-mlp-s0"]
     names = {run["name"]: run["state_name"] for run in _filter(server, "task_runs")}
     for cell in ("vp-mlp-s0", "ve-mlp-s0", "subvp-mlp-s0"):
         assert names[cell] in ("Completed", "Cached")

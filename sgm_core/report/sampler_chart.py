@@ -53,7 +53,7 @@ def samplers_figure(document: Mapping[str, Any] | None, metric: str, ground: Gro
             [row["value"] for row in own],
             color=colour,
             linestyle=LINES[place // 8 % len(LINES)],
-            marker=MARKERS[place % len(MARKERS)],
+            marker=_marker(place),
             markersize=6.5,
             markeredgecolor=ground.paper,
             linewidth=2.8 if name == (document or {}).get("sampler") else 1.6,
@@ -61,7 +61,7 @@ def samplers_figure(document: Mapping[str, Any] | None, metric: str, ground: Gro
         y = 0.84 - 0.052 * place
         short = name if len(name) <= SHORT else name[: SHORT - 1] + "…"
         mark = Line2D([RIGHT + 0.045], [y + 0.012], color=colour, linestyle="none")
-        mark.set_marker(MARKERS[place % len(MARKERS)])
+        mark.set_marker(_marker(place))
         drawn.add_artist(mark)
         text(drawn, RIGHT + 0.062, y, short, ground, size=10.5)
     axes.set_xscale("log")
@@ -79,6 +79,11 @@ def samplers_figure(document: Mapping[str, Any] | None, metric: str, ground: Gro
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: plain(x)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     return drawn
+
+
+def _marker(place: int) -> str:
+    """Colours repeat after eight series; the marker of a colour is another one then."""
+    return MARKERS[(place + place // 8) % len(MARKERS)]
 
 
 def markdown_section(document: Mapping[str, Any] | None, metric: str) -> str:
