@@ -21,6 +21,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.artifacts import leaderboard_artifact
 from flows.cell import Observed, all_jobs, devices, entered, metric_of, run_cell
+from flows.executors import Stopped
 from flows.progress import Display, display
 from flows.project import Project
 from flows.reporting import write_report
@@ -82,7 +83,7 @@ def grid(experiment: str, root: str = ".") -> list[str]:
             return {name: observed.outcomes[name] for name in due if name in observed.outcomes}
 
         searched = search(project, experiment, run)
-        samplers = _compare_samplers(config, searched, executor, shown)
+        samplers, missed = _compare_samplers(config, searched, executor, shown)
     table = write_report(project, searched, observed.failures, experiment, samplers)
     leaderboard_artifact(experiment, table)
     untracked = [away] if away else list(observed.untracked)
@@ -94,6 +95,7 @@ def grid(experiment: str, root: str = ".") -> list[str]:
     problems = [text for _, text in sorted(observed.failures.items())]
     if not searched.complete:
         problems.append("no cell of the cheap rungs can be chosen, so none was trained in full")
+    problems += [missed] if missed else []
     if problems:
         done = f"{len(observed.outcomes)} of {len(searched.all_jobs)} cells of {experiment}"
         text = "; ".join(problems + untracked[:1])  # MLflow's reason is the same for all of them
@@ -105,23 +107,31 @@ def grid(experiment: str, root: str = ".") -> list[str]:
 
 def _compare_samplers(
     config: ExperimentConfig, searched: Searched, executor: CellExecutor, shown: Display
-) -> dict[str, Any] | None:
-    """Measure the chosen cell under every sampler; None if none is chosen or none is asked for."""
+) -> tuple[dict[str, Any] | None, str]:
+    """Measure the chosen cell under every sampler; return the result and why it is missing.
+
+    Both are empty if no cell is chosen or no sampler is asked for.
+    """
     name = searched.choice(config).cell if searched.finals else None
     if name is None:
-        return None
+        return None, ""
     job, outcome = searched.jobs[name], searched.finals[name]
     process = next(p for p in config.processes.values() if p.kind == outcome.spec.process["kind"])
     samplers = config.evaluation.samplers
     if samplers is None:
         samplers = tuple(s for s in SAMPLERS if sampler_fits(s, process.langevin))
     if not samplers:
-        return None
+        return None, ""
     evaluation = {**job.evaluation, "samplers": list(samplers), "under": []}
     label = f"samplers of {name}"
     job = replace(job, task=COMPARE_SAMPLERS, evaluation=evaluation)
-    compared = executor.run(job, lambda event: shown.event(label, event))
-    return dict(read_json(compared.evaluation.path / SAMPLERS_RESULT))
+    try:
+        compared = executor.run(job, lambda event: shown.event(label, event))
+    except Stopped:
+        raise
+    except SgmError as error:  # the cells are finished; their report must not be lost with it
+        return None, f"{label}: {str(error).removeprefix(f'cell {name}: ')}"
+    return dict(read_json(compared.evaluation.path / SAMPLERS_RESULT)), ""
 
 
 def _run_all(executor: CellExecutor, observed: Observed, jobs: Mapping[str, Job]) -> None:

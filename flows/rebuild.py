@@ -1,6 +1,6 @@
 """Trains one cell again from its lineage; run in a clean clone by `sgm reproduce`.
 
-    python rebuild.py LINEAGE.json DATASET WORK    ->  {"key", "differs", "weights_sha256"} on stdout
+    python rebuild.py LINEAGE.json DATASET WORK    ->  {"differs", "folder", "weights_sha256"}
 
 Everything is imported from the clone (its folder is first on the path), so this file uses only what
 a checkout of any age has: the cell's specification and the trainer.
@@ -24,13 +24,14 @@ def main(lineage: Path, dataset: Path, work: Path) -> dict[str, Any]:
     found = spec.identity()
     differs = sorted(key for key, value in found.items() if value != wanted.get(key))
     if differs:
-        return {"key": spec.key, "differs": differs}
-    work.mkdir(parents=True, exist_ok=True)
+        return {"differs": differs}
+    folder = work / spec.key  # another cell's training must not be gone on with
+    folder.mkdir(parents=True, exist_ok=True)
     plan = {**spec.as_dict(), "checkpoint_every": 500}
     summary = train_cell(
-        plan, dataset, work, lambda event: print(json.dumps(event), file=sys.stderr)
+        plan, dataset, folder, lambda event: print(json.dumps(event), file=sys.stderr)
     )
-    return {"key": spec.key, "differs": [], "weights_sha256": summary["weights_sha256"]}
+    return {"differs": [], "folder": str(folder), "weights_sha256": summary["weights_sha256"]}
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def reproduce(project: Project, uri: str, into: Path | None = None) -> str:
             raise SgmError(f"{name} cannot be trained again from {commit[:12]}: other is {what}")
         wanted, found = str(version.tags[WEIGHTS_TAG]), str(result["weights_sha256"])
         if found != wanted:
-            far = _distance(folder / WEIGHTS, place / "work" / WEIGHTS)
+            far = _distance(folder / WEIGHTS, Path(result["folder"]) / WEIGHTS)
             raise SgmError(
                 f"{name}: other weights came out of {commit[:12]}: {found[:16]} in place of "
                 f"{wanted[:16]}, {far}"
@@ -95,13 +95,15 @@ def _workplace(into: Path | None) -> Iterator[Path]:
 
 def _clone(project: Project, commit: str, clone: Path) -> Path:
     """Clone the project's repository at a commit; raw data that is not in git comes along."""
-    if not (clone / ".git").is_dir():
+    top = Path(_git(project.root, "rev-parse", "--show-toplevel")).resolve()
+    if not clone.is_dir():
         print(f"cloning {commit[:12]}", flush=True)
-        top = _git(project.root, "rev-parse", "--show-toplevel")
-        _git(project.root, "clone", "--quiet", "--no-checkout", top, str(clone))
-        _git(clone, "checkout", "--quiet", "--detach", commit)
-    inside = project.root.relative_to(_git(project.root, "rev-parse", "--show-toplevel"))
-    home = clone / inside
+        part = clone.with_name(f"{clone.name}.part")  # one that was killed is begun again
+        shutil.rmtree(part, ignore_errors=True)
+        _git(project.root, "clone", "--quiet", "--no-checkout", str(top), str(part))
+        part.rename(clone)
+    _git(clone, "checkout", "--quiet", "--force", "--detach", commit)
+    home = clone / project.root.relative_to(top)
     raw = project.root / "data" / "raw"
     for file in raw.rglob("*"):
         target = home / "data" / "raw" / file.relative_to(raw)
@@ -166,13 +168,17 @@ def _rebuild(record: dict[str, Any], clone: Path, dataset: Path, place: Path) ->
     )
     last = "no message"
     assert process.stdout is not None and process.stderr is not None
-    with display() as shown:
-        for line in process.stderr:
-            try:
-                shown.event("reproduce", dict(json.loads(line)))
-            except ValueError:
-                last = line.strip() or last
-    output = process.stdout.read()
+    try:
+        with display() as shown:
+            for line in process.stderr:
+                try:
+                    shown.event("reproduce", dict(json.loads(line)))
+                except ValueError:
+                    last = line.strip() or last
+        output = process.stdout.read()
+    except BaseException:
+        process.terminate()  # it saves a checkpoint
+        raise
     if process.wait():
         raise SgmError(f"the training in the clone failed: {last}")
     return dict(json.loads(output.strip().splitlines()[-1]))

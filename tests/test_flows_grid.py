@@ -14,7 +14,7 @@ from flows_checkout import checkout, environment, evaluated, sgm
 
 pytestmark = pytest.mark.slow
 
-# The command line with an executor that fails one cell.
+# The command line with an executor that fails one cell, and the comparison of samplers.
 FLAKY = """
 import sys
 from flows import executors
@@ -25,6 +25,8 @@ class Flaky(executors.InProcess):
         if job.spec.name.startswith("ve-"):
             emit({"event": "progress", "phase": "train", "step": 1, "steps": 60, "loss": 1.5})
             raise SgmError(f"cell {job.spec.name}: the loss is not finite at step 2")
+        if job.task.endswith(":compare_samplers"):
+            raise SgmError(f"cell {job.spec.name}: memory ran out")
         return super().run(job, emit)
 
 executors.default_executor = lambda *args, **options: Flaky()
@@ -42,6 +44,7 @@ def test_one_failing_cell(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "2 of 3 cells of rolls are finished and reported" in done.stderr
     assert "failed: ve-mlp-s0: the loss is not finite at step 2" in done.stderr
+    assert "samplers of subvp-mlp-s0: memory ran out" in done.stderr
     assert "Traceback" not in done.stderr
     assert evaluated(folder) == ["subvp-mlp-s0", "vp-mlp-s0"]
     board = (folder / "reports" / "rolls" / "leaderboard.md").read_text()
