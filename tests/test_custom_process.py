@@ -109,6 +109,7 @@ experiments:
     training: {steps: 40, batch: 32}
     sampling: {steps: 5}
     evaluation: {samples: 60, curve_samples: 50, nfe_curve: [3], bootstrap: 10}
+    selection: {min_coverage: 0, min_class_share: 0}
 """
 
 

@@ -44,7 +44,7 @@ def test_one_failing_cell(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "2 of 3 cells of rolls are finished and reported" in done.stderr
     assert "failed: ve-mlp-s0: the loss is not finite at step 2" in done.stderr
-    assert "samplers of subvp-mlp-s0: memory ran out" in done.stderr
+    assert "samplers of vp-mlp-s0: memory ran out" in done.stderr
     assert "Traceback" not in done.stderr
     assert evaluated(folder) == ["subvp-mlp-s0", "vp-mlp-s0"]
     board = (folder / "reports" / "rolls" / "leaderboard.md").read_text()
