@@ -91,10 +91,13 @@ def init(
 @app.command()
 def check() -> None:
     """Validate params.yaml."""
+    from flows.stages import weights_of
     from sgm_core.search import plan_in_words
 
-    config = Project.find().config()
+    project = Project.find()
+    config = project.config()
     for name in config.active:
+        weights_of(project, config, name)
         experiment = config.experiments[name]
         print(f"{name}: dataset {experiment.dataset}, {plan_in_words(experiment)}")
     print("params.yaml is valid")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from flows import events
 from flows.project import Project
 from flows.registry import (
+    BACK,
     CHAMPION,
     PREVIOUS,
     ROLLED_BACK,
@@ -75,21 +75,25 @@ def rollback(project: Project, name: str, to: int | None, why: str = "") -> str:
     name = registered_name(project, registry, name)
     client = registry.client
     with registry.errors(), locked(project, name):
-        settle(client, name)
+        finished = settle(client, name)
         champion = by_alias(client, name, CHAMPION)
+        if (
+            finished is not None
+            and finished["action"] == BACK
+            and to in (None, finished["version"])
+        ):
+            number = finished["version"]
+            return (
+                f"{name}: version {number} is the champion again; an interrupted rollback is done"
+            )
         target = _target(client, name, to, champion)
         if number_of(target) == number_of(champion):
             raise SgmError(f"{name}: version {target.version} is the champion already")
         refusal = loads(verified(registry, target))
         if refusal:
             raise SgmError(f"{name}: version {target.version} is not used: {refusal}")
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        if champion is not None:
-            client.set_model_version_tag(name, champion.version, ROLLED_BACK, now)
-        if target.tags.get(ROLLED_BACK):
-            client.delete_model_version_tag(name, target.version, ROLLED_BACK)
         reason = why or "rolled back by hand; its hashes match and it loads in a clean process"
-        move_champion(client, name, int(target.version), champion, "rolled back", reason)
+        move_champion(client, name, int(target.version), champion, BACK, reason)
     left = "" if champion is None else f" in place of version {champion.version}"
     return f"{name}: version {target.version} is the champion again{left}"
 
@@ -118,6 +122,12 @@ def _target(client: Any, name: str, to: int | None, champion: ModelVersion | Non
         if previous is None:
             raise SgmError(
                 f"{name} has no previous champion to go back to; name a version with --to"
+            )
+        if back := previous.tags.get(ROLLED_BACK):
+            number = previous.version
+            raise SgmError(
+                f"{name}: the previous champion, version {number}, was itself rolled back on {back}; "
+                f"name the version that you want with --to ({number} brings it back)"
             )
         return previous
     versions = {int(v.version): v for v in client.search_model_versions(f"name = '{name}'")}

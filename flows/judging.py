@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from flows.registry import SAMPLING, WEIGHTS
 from flows.verify import verified
-from sgm_core.cell import CELLS, EVALUATIONS, Emit
+from sgm_core.cell import CELLS, EVALUATIONS, Emit, check_code
 from sgm_core.errors import SgmError
 from sgm_core.evaluate.decision import Verdict, common_seed, decide
 from sgm_core.evaluate.evidence import Score, load_score
 from sgm_core.evaluate.names import METRICS
 from sgm_core.job import SCORE
+from sgm_core.spec import identity_key
 from sgm_core.store import Store
 from sgm_core.store.files import os_errors, read_json
 
@@ -90,19 +91,22 @@ class Judge:
     def _score(self, folder: Path, tags: dict[str, str], seed: int) -> Score:
         """Score a model, or find that it was scored."""
         job = replace(self.job, task=SCORE, evaluation=self._evaluation(seed))
-        if tags.get(WEIGHTS) == self.tags[WEIGHTS] and SAMPLING in tags:
-            # Two versions of the same weights differ in their own sampling only.
+        if SAMPLING in tags:  # a version is weights and the sampling that its consumers get
             job = replace(job, sampling=json.loads(tags[SAMPLING]))
-        spec = job.evaluation_spec(str(tags.get("sgm.cell_key") or tags[WEIGHTS]))
+        # By the weights: one cell has others on another kind of machine.
+        spec = job.evaluation_spec(tags[WEIGHTS])
+        identity = spec.identity()
 
         def build(work: Path) -> dict[str, Any]:
             from sgm_core.evaluate.score import score
 
+            check_code(spec.modules, identity["code"])
             settings = job.sampling, job.evaluation
             return score(folder, job.dataset, job.reference, *settings, work, self.emit)
 
-        describe = {"name": f"score of {tags.get('sgm.cell', folder.name)}", **spec.identity()}
-        entry = Store(job.store).ensure(EVALUATIONS, spec.key, build, describe, self.log)
+        describe = {"name": f"score of {tags.get('sgm.cell', folder.name)}", **identity}
+        key = identity_key(identity)
+        entry = Store(job.store).ensure(EVALUATIONS, key, build, describe, self.log)
         return load_score(entry.path)
 
     def _evaluation(self, seed: int) -> dict[str, Any]:
@@ -122,7 +126,11 @@ class Judge:
         key = str(version.tags.get("sgm.cell_key", ""))
         entry = Store(self.job.store).find(CELLS, key) if key else None
         published = verified(self.tracking, version)
-        return entry.path if entry is not None else published / "artifacts" / "model"
+        if entry is not None and entry.manifest["summary"].get(
+            "weights_sha256"
+        ) == version.tags.get(WEIGHTS):
+            return entry.path
+        return published / "artifacts" / "model"
 
     def _fits(self, folder: Path) -> bool:
         trained_on = read_json(folder / "config.json")["data"]

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from sgm_core.config import Config, load_config
 from sgm_core.errors import SgmError, UsageError
@@ -88,8 +89,9 @@ class Project:
         return self.state / "mlartifacts"
 
     @contextmanager
-    def lock(self, name: str, waiting: str = "") -> Iterator[None]:
-        """Hold an exclusive lock of the project; it dies with the process.
+    def lock(self, name: str, waiting: str = "") -> Iterator[IO[str]]:
+        """Hold an exclusive lock of the project; it dies with the process, and with every one that
+        was given the open file which is yielded.
 
         Args:
             name: what is locked.
@@ -103,7 +105,7 @@ class Project:
                 if waiting:
                     print(waiting, flush=True)
                 fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+            yield handle
 
 
 def make_folder(path: Path) -> Path:
@@ -147,7 +149,7 @@ def tool_environment(project: Project) -> None:
     os.environ["MLFLOW_TRACKING_URI"] = project.tracking_uri
 
 
-def mlflow_is_away(error: Exception) -> bool:
+def mlflow_is_away(error: BaseException) -> bool:
     """Return whether this failure of MLflow means that its server cannot be reached."""
     return "Max retries exceeded" in str(error) or "Connection" in type(error).__name__
 

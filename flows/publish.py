@@ -85,7 +85,10 @@ def publish_best(
         def check(version: Any) -> str:
             return loads(verified(tracking, version))
 
-        candidate = Candidate(experiment, tags, run_id, judge, upload, card.short, check)
+        candidate = Candidate(
+            experiment, tags, run_id, judge, upload, card.short, check,
+            verify=lambda version: verified(tracking, version),
+        )  # fmt: skip
         decision = submit(project, tracking.client, candidate)
         if decision.verdict is not None:
             card.log(tracking, run_id, decision)
@@ -115,7 +118,7 @@ class Card:
             pictures=pictures,
         )  # fmt: skip
 
-    def short(self, version: int, verdict: Verdict) -> str:
+    def short(self, version: int, verdict: Verdict | None) -> str:
         """Return as much of the card as the registry's description holds."""
         from sgm_core.report.card import shortened
 

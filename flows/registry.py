@@ -9,8 +9,8 @@ once. Whether it may replace the champion is judged on evidence (`flows.judging`
 MLflow sets an alias without a guard. So the evidence is gathered first, and then, alone under a
 lock, the champion is read again: if it is another one, the evidence is gathered anew against it.
 
-    judge against C -> lock { settle what was left; is it still C? -> intent -> previous -> champion
-                              -> event -> intent forgotten }
+    register -> judge against C -> lock { settle what was left; is it still C? -> intent -> previous
+                                          -> champion -> event -> intent forgotten }
 
 Killed anywhere in between, the next caller finds the intent and finishes it: at no moment there is
 no champion, and twenty publishers at once end as they would one after the other.
@@ -19,8 +19,9 @@ no champion, and twenty publishers at once end as they would one after the other
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from flows import events
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 WEIGHTS, SAMPLING = "sgm.weights_sha256", "sgm.sampling"  # the tags that identify a version
 DECISION, ROLLED_BACK = "sgm.decision", "sgm.rolled_back"
+BACK = "rolled back"  # the action of a rollback
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ class Candidate:
         judge: version of the champion (None: there is none) -> what the numbers say; slow.
         upload: version number -> the URI of the model, which it logs, and tags of its files; called
             only if a new version is needed.
-        describe: version number, verdict -> description of the version (Markdown).
+        describe: version number, verdict (None: not judged yet) -> description (Markdown).
         check: version -> why it must not be promoted although the numbers allow it; "" if it may.
+        verify: version -> None; raises SgmError if its files are not those that were published.
     """
 
     experiment: str
@@ -58,8 +61,9 @@ class Candidate:
     run_id: str
     judge: Callable[[ModelVersion | None], Verdict]
     upload: Callable[[int], tuple[str, dict[str, str]]]
-    describe: Callable[[int, Verdict], str]
+    describe: Callable[[int, Verdict | None], str]
     check: Callable[[ModelVersion], str]
+    verify: Callable[[ModelVersion], object]
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,12 @@ def submit(project: Project, client: MlflowClient, candidate: Candidate) -> Deci
         champion = by_alias(client, name, CHAMPION)
         if champion is not None and _same(champion, candidate):
             number = int(champion.version)
+            candidate.verify(champion)
             return Decision("unchanged", name, number, number, "it is the champion already")
-        verdict = candidate.judge(champion)
+        # Before anything is measured: with a champion whose files are damaged, here is the way out.
         with locked(project, name):
-            version = _registered(client, name, candidate, verdict)
+            version = _registered(client, name, candidate)
+        verdict = candidate.judge(champion)
         refusal = candidate.check(version) if verdict.promote else ""
         with locked(project, name):
             settle(client, name)
@@ -124,17 +130,17 @@ def _decide(
     if refusal:
         reason = f"{refusal} ({reason})"
     promote = verdict.promote and not refusal
+    verdict = replace(verdict, promote=promote, reason=reason)
     action = "promoted" if promote else CHALLENGER
-    evidence = verdict.as_dict() | {"action": action, "compared_with": old, "reason": reason}
-    client.set_model_version_tag(name, str(number), DECISION, json.dumps(evidence, sort_keys=True))
+    client.set_model_version_tag(name, str(number), DECISION, in_brief(verdict, action, old))
     client.update_model_version(name, str(number), candidate.describe(number, verdict))
     if promote:
         move_champion(client, name, number, champion, "promoted", reason, _numbers(verdict))
         return Decision(action, name, number, number, reason, verdict)
     client.set_registered_model_alias(name, CHALLENGER, str(number))
-    known = [(e["action"], e["version"], e.get("against")) for e in events.events(client, name)]
-    if (CHALLENGER, number, old) not in known:  # the same answer every night is told once
-        entry = {"action": CHALLENGER, "version": number, "against": old, "reason": reason}
+    entry = {"action": CHALLENGER, "version": number, "against": old, "reason": reason}
+    told = [{key: e.get(key) for key in entry} for e in events.events(client, name)]
+    if entry not in told:  # the same answer every night is told once
         events.record(client, name, **entry, **_numbers(verdict))
     return Decision(action, name, number, old, reason, verdict)
 
@@ -154,24 +160,54 @@ def move_champion(
     settle(client, name)
 
 
-def settle(client: MlflowClient, name: str) -> None:
+def in_brief(verdict: Verdict, action: str, old: int | None) -> str:
+    """Return a decision as JSON that a tag can hold; all gains stand in card/ of the run."""
+    evidence = verdict.as_dict() | {"action": action, "compared_with": old}
+    del evidence["gains"]
+    text = json.dumps(evidence, sort_keys=True)
+    if len(text) > events.LONGEST:  # an odd sampler's options, a long refusal
+        del evidence["evidence"]
+        text = json.dumps(evidence, sort_keys=True)
+    return text
+
+
+def settle(client: MlflowClient, name: str) -> dict[str, Any] | None:
     """Finish a change of champion that was begun: `previous` first, so that there is always one.
 
-    The caller holds the lock; every step may be repeated.
+    The caller holds the lock; every step may be repeated. A version that somebody deleted in
+    between is left out.
+
+    Returns:
+        The change that was found and finished, if there was one.
     """
     entry = events.intent(client, name)
     if entry is None:
-        return
+        return None
     number, old = int(entry["version"]), entry.get("replaced")
-    if old is not None:
+    there = {int(v.version) for v in client.search_model_versions(f"name = '{name}'")}
+    if number not in there:
+        events.done(client, name)
+        return None
+    if old in there:
         client.set_registered_model_alias(name, PREVIOUS, str(old))
     client.set_registered_model_alias(name, CHAMPION, str(number))
+    if entry["action"] == BACK:
+        _mark_back(client, name, number, old if old in there else None, str(entry["time"]))
     challenger = by_alias(client, name, CHALLENGER)
     if challenger is not None and int(challenger.version) == number:
         client.delete_registered_model_alias(name, CHALLENGER)
     if entry["id"] not in [event.get("id") for event in events.events(client, name)]:
         events.record(client, name, **entry)
     events.done(client, name)
+    return entry
+
+
+def _mark_back(client: MlflowClient, name: str, number: int, old: int | None, time: str) -> None:
+    """Mark the version that was left, so that no schedule promotes it again; unmark the other."""
+    if old is not None:
+        client.set_model_version_tag(name, str(old), ROLLED_BACK, time)
+    if client.get_model_version(name, str(number)).tags.get(ROLLED_BACK):
+        client.delete_model_version_tag(name, str(number), ROLLED_BACK)
 
 
 def by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
@@ -186,7 +222,7 @@ def by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None
         raise
 
 
-def locked(project: Project, name: str) -> AbstractContextManager[None]:
+def locked(project: Project, name: str) -> AbstractContextManager[Any]:
     """Return the lock of a registered model."""
     return project.lock(f"registry-{name}", waiting=f"{name}: waiting for another publisher ...")
 
@@ -196,9 +232,7 @@ def number_of(version: ModelVersion | None) -> int | None:
     return None if version is None else int(version.version)
 
 
-def _registered(
-    client: MlflowClient, name: str, candidate: Candidate, verdict: Verdict
-) -> ModelVersion:
+def _registered(client: MlflowClient, name: str, candidate: Candidate) -> ModelVersion:
     """Return the version that is this model, registering it if there is none.
 
     Tags and description are part of the creation, so that no version exists without its lineage.
@@ -214,7 +248,7 @@ def _registered(
         source=uri,
         run_id=candidate.run_id,
         tags={**candidate.tags, **tags},
-        description=candidate.describe(expected, verdict),
+        description=candidate.describe(expected, None),
         model_id=uri.removeprefix("models:/") if uri.startswith("models:/") else None,
     )
 
@@ -224,14 +258,15 @@ def _numbers(verdict: Verdict) -> dict[str, Any]:
     gain = verdict.gain
     if gain is None:
         return {}
-    return {
-        "metric": gain.metric,
+    numbers = {
         "value": gain.new,
         "champion_value": gain.champion,
         "gain": gain.value,
         "gain_low": gain.low,
         "gain_high": gain.high,
     }
+    finite = {key: value if math.isfinite(value) else None for key, value in numbers.items()}
+    return {"metric": gain.metric, **finite}
 
 
 def _same(version: ModelVersion, candidate: Candidate) -> bool:

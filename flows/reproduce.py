@@ -11,6 +11,7 @@ the weights are equal, bit for bit, on the same kind of machine.
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import json
 import os
 import shutil
@@ -24,14 +25,15 @@ from typing import Any
 from flows import rebuild
 from flows.packaging import LINEAGE, WEIGHTS
 from flows.progress import display
-from flows.project import Project, make_folder
+from flows.project import Project
 from flows.registry import WEIGHTS as WEIGHTS_TAG
 from flows.verify import verified
 from flows.versions import Registry, version_of
-from sgm_core.errors import SgmError
+from sgm_core.errors import SgmError, UsageError
 from sgm_core.store.files import read_json
 from sgm_core.worker import thread_environment
 
+MARK = ".sgm-reproduce"
 NAMES = {
     "code": "the code of sgm_core (the tree had changes that are not committed)",
     "torch": "the torch release",
@@ -53,7 +55,7 @@ def reproduce(project: Project, uri: str, into: Path | None = None) -> str:
         A sentence: the weights are equal.
 
     Raises:
-        UsageError: there is no such version.
+        UsageError: there is no such version, or `into` is in use.
         SgmError: its files were altered, it cannot be trained again here, or the weights differ.
     """
     registry = Registry(project)
@@ -87,16 +89,36 @@ def reproduce(project: Project, uri: str, into: Path | None = None) -> str:
 @contextlib.contextmanager
 def _workplace(into: Path | None) -> Iterator[Path]:
     if into is not None:
-        yield make_folder(into.resolve())
+        yield _kept(into.resolve())
         return
     with tempfile.TemporaryDirectory(prefix="sgm-reproduce-") as name:
         yield Path(name).resolve()
 
 
+def _kept(place: Path) -> Path:
+    """Return a folder of the user's that is new, empty, or of an earlier `sgm reproduce`.
+
+    Git is told to check out a commit by force in there: nothing else may be in its way.
+    """
+    mark = place / MARK
+    if place.exists() and not mark.is_file() and not (place.is_dir() and not any(place.iterdir())):
+        raise UsageError(
+            f"--into: {place} is neither empty nor of an earlier sgm reproduce; name a new folder"
+        )
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        mark.write_text("Made by sgm reproduce; may be deleted.\n", encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"--into: {place} cannot be written ({reason}); name another") from None
+    return place
+
+
 def _clone(project: Project, commit: str, clone: Path) -> Path:
     """Clone the project's repository at a commit; raw data that is not in git comes along."""
     top = Path(_git(project.root, "rev-parse", "--show-toplevel")).resolve()
-    if not clone.is_dir():
+    if not (clone / ".git").is_dir():
+        shutil.rmtree(clone, ignore_errors=True)
         print(f"cloning {commit[:12]}", flush=True)
         part = clone.with_name(f"{clone.name}.part")  # one that was killed is begun again
         shutil.rmtree(part, ignore_errors=True)
@@ -105,18 +127,25 @@ def _clone(project: Project, commit: str, clone: Path) -> Path:
     _git(clone, "checkout", "--quiet", "--force", "--detach", commit)
     home = clone / project.root.relative_to(top)
     raw = project.root / "data" / "raw"
+    committed = set(_git(home, "ls-files", "data/raw").splitlines())
     for file in raw.rglob("*"):
-        target = home / "data" / "raw" / file.relative_to(raw)
-        if file.is_file() and not target.exists():
+        path = file.relative_to(project.root)
+        target = home / path
+        if not file.is_file() or path.as_posix() in committed:
+            continue
+        if not (target.is_file() and filecmp.cmp(file, target, shallow=False)):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, target)
     return home
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        raise SgmError("git is not installed; install it and repeat") from None
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise SgmError(
@@ -173,7 +202,7 @@ def _rebuild(record: dict[str, Any], clone: Path, dataset: Path, place: Path) ->
             for line in process.stderr:
                 try:
                     shown.event("reproduce", dict(json.loads(line)))
-                except ValueError:
+                except (ValueError, TypeError):
                     last = line.strip() or last
         output = process.stdout.read()
     except BaseException:

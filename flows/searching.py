@@ -64,7 +64,11 @@ class Searched:
         from sgm_core.report.choice import choose
         from sgm_core.report.content import searched_board
 
-        return choose(searched_board(config, list(self.finals.values()), [], self.cheap))
+        # A seed that is missing counts against its pair: luck with the others must not win.
+        out = [
+            (job.spec, "not finished") for name, job in self.jobs.items() if name not in self.finals
+        ]
+        return choose(searched_board(config, list(self.finals.values()), out, self.cheap))
 
 
 def search(

@@ -1,8 +1,9 @@
 """`sgm init`: the state folder and both databases, migrated before anything uses them in parallel.
 
 Several processes that open a fresh MLflow database at once break it for good; one `mlflow db
-upgrade` beforehand, under a lock, avoids that. Safe to repeat and to run in parallel: a stamp
-with the versions of both tools says that nothing is left to do.
+upgrade` beforehand, under a lock, avoids that. A fresh database is made beside its place and moved
+there when it is whole, so that a kill in between leaves none. Safe to repeat and to run in parallel:
+a stamp with the versions of both tools says that nothing is left to do.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +27,12 @@ from sgm_core.store.files import read_json, write_json
 # A process that finds all homes of embedded Prefect servers taken waits for the first one.
 HOMES = 16
 POOLS = ("control", "gpu")
+# With one of these set, Prefect's database is somebody else's to migrate.
+OTHER_DATABASE = (
+    "PREFECT_API_URL",
+    "PREFECT_API_DATABASE_CONNECTION_URL",
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+)
 
 
 def initialise(project: Project, prefect: bool = True) -> bool:
@@ -37,7 +45,7 @@ def initialise(project: Project, prefect: bool = True) -> bool:
     for folder in (project.state, project.store, project.artifacts, project.state / "prefect"):
         make_folder(folder)
     wanted = _wanted(project, prefect)
-    with project.lock("init", waiting="waiting for another sgm init ..."):
+    with project.lock("init", waiting="waiting for another sgm init ...") as lock:
         stamp = project.state / "init.json"
         done = read_json(stamp) if stamp.is_file() else {}
         todo = {
@@ -47,12 +55,9 @@ def initialise(project: Project, prefect: bool = True) -> bool:
         }
         if not todo:
             return False
-        running = [(name, _start(project, name)) for name in sorted(todo)]
-        for name, process in running:
-            output, _ = process.communicate()
-            if process.returncode:
-                last = (output.strip().splitlines() or ["no output"])[-1]
-                raise SgmError(f"the database of {name} could not be migrated: {last}")
+        running = [_Migration(name, _database(project, name), lock) for name in sorted(todo)]
+        for migration in running:
+            migration.finish()
         write_json(stamp, {**done, **todo})
     return True
 
@@ -155,7 +160,7 @@ def _wanted(project: Project, prefect: bool) -> dict[str, str]:
     wanted = {}
     if project.tracking_uri.startswith("sqlite:"):
         wanted["mlflow"] = f"{version('mlflow')} {project.tracking_uri}"
-    if prefect and not os.environ.get("PREFECT_API_URL"):
+    if prefect and not any(os.environ.get(name) for name in OTHER_DATABASE):
         wanted["prefect"] = f"{version('prefect')} {os.environ['PREFECT_HOME']}"
     return wanted
 
@@ -167,10 +172,58 @@ def _database(project: Project, name: str) -> Path:
     return Path(os.environ["PREFECT_HOME"]) / "prefect.db"
 
 
-def _start(project: Project, name: str) -> subprocess.Popen[str]:
-    commands: dict[str, list[str]] = {
-        "mlflow": ["-m", "mlflow", "db", "upgrade", project.tracking_uri],
-        "prefect": ["-m", "prefect", "server", "database", "upgrade", "-y"],
-    }
-    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen([sys.executable, *commands[name]], text=True, cwd="/", **options)
+class _Migration:
+    """A database on its way to the installed version of its tool.
+
+    Args:
+        name: mlflow or prefect.
+        file: the database.
+        lock: an open lock that the migration holds too: if this process is killed, its orphan goes
+            on, and the next one waits for it.
+    """
+
+    def __init__(self, name: str, file: Path, lock: IO[str]) -> None:
+        self.name, self.file, self.place = name, file, file
+        if not file.exists():
+            self.place = file.with_name(f"{file.name}.new")
+            _remove(self.place)  # of one that was killed
+        url = f"{SQLITE}{self.place}"
+        commands: dict[str, list[str]] = {
+            "mlflow": ["-m", "mlflow", "db", "upgrade", url],
+            "prefect": ["-m", "prefect", "server", "database", "upgrade", "-y"],
+        }
+        engine = {
+            "PREFECT_API_DATABASE_CONNECTION_URL": url.replace("sqlite", "sqlite+aiosqlite", 1)
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, *commands[name]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd="/",
+            env=dict(os.environ) | (engine if name == "prefect" else {}),
+            pass_fds=[lock.fileno()],
+        )
+
+    def finish(self) -> None:
+        """Wait for it, and put a fresh database in its place.
+
+        Raises:
+            SgmError: the migration failed.
+        """
+        output, _ = self._process.communicate()
+        if self._process.returncode:
+            last = (output.strip().splitlines() or ["no output"])[-1]
+            raise SgmError(f"the database of {self.name} could not be migrated: {last}")
+        if self.place != self.file:
+            with closing(sqlite3.connect(self.place)) as connection:
+                connection.execute(
+                    "PRAGMA wal_checkpoint(TRUNCATE)"
+                )  # one file, or moves lose some
+            self.place.replace(self.file)
+            _remove(self.place)
+
+
+def _remove(database: Path) -> None:
+    for end in ("", "-wal", "-shm", "-journal"):
+        database.with_name(database.name + end).unlink(missing_ok=True)

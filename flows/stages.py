@@ -34,7 +34,7 @@ def dataset_of(config: Config, name: str) -> str:
         return config.experiments[name].dataset
     if name in config.datasets:
         return name
-    raise unknown("experiment or dataset", name, [*config.experiments, *config.datasets])
+    raise unknown("experiment or dataset", name, sorted({*config.experiments, *config.datasets}))
 
 
 def prepare(project: Project, name: str, log: Log = print) -> bool:
@@ -74,7 +74,7 @@ def reference(project: Project, name: str, log: Log = print) -> bool:
     config = project.config()
     dataset_of(config, name)
     source, out = project.prepared(name), project.reference(name)
-    weights = _weights(project, config, name)
+    weights = weights_of(project, config, name)
     if not (source / "dataset.json").is_file():
         raise SgmError(f"{source} is missing; run: sgm prepare {name}")
 
@@ -93,16 +93,19 @@ def reference(project: Project, name: str, log: Log = print) -> bool:
         return _make(project, f"reference-{name}", inputs, out / "reference.json", build, log)
 
 
-def _weights(project: Project, config: Config, name: str) -> Path | None:
-    """Return the file of Inception-v3's weights, if the experiment's images are compared with it."""
+def weights_of(project: Project, config: Config, name: str) -> Path | None:
+    """Return the file of Inception-v3's weights, if the experiment's images are compared with it.
+
+    Raises:
+        UsageError: there is no such file.
+    """
     experiment = config.experiments.get(name)
     if experiment is None or experiment.reference.extractor == "own":
         return None
     file = project.root / experiment.reference.weights
     if not file.is_file():
-        raise UsageError(
-            f"experiments.{name}.reference.weights: {file} does not exist; mend the path"
-        )
+        why = "is not a file" if file.exists() else "does not exist"
+        raise UsageError(f"experiments.{name}.reference.weights: {file} {why}; mend the path")
     return file
 
 

@@ -56,6 +56,8 @@ class Tracking(Registry):
         SgmError: MLflow cannot be reached.
     """
 
+    advice = "; finished cells are kept, run again to log them"
+
     def __init__(self, project: Project, experiment: str) -> None:
         super().__init__(project)
         self.name = experiment

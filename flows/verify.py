@@ -6,6 +6,8 @@ files-DIGEST.json  that list, an artifact of the version's run: names the file t
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.project import mlflow_is_away
 from flows.registry import WEIGHTS
 from sgm_core.errors import SgmError
 from sgm_core.store.files import canonical_json, json_bytes, read_json, sha256_bytes, sha256_file
@@ -22,16 +25,21 @@ if TYPE_CHECKING:
 
 FILES = "sgm.files_sha256"
 FOLDER = "published-files"
-# MLflow adds the first where it downloads a version, Python the others where it loads one.
-ADDED = ("registered_model_meta", "__pycache__")
+# MLflow adds this file where it downloads a version.
+ADDED = "registered_model_meta"
+# Python puts these beside what it imports, also in the registry's own folder.
+CACHES = "__pycache__"
 SECONDS = 600
 # The first lines of a script that stands for a consumer of a published model.
 WITHOUT_CHECKOUT = """
-import importlib.util, json, os, sys
-# An editable installation of the checkout must not help: consumers have none.
+import json, os, sys
+# An installation of the checkout must not help: consumers have none. One in the folder of all
+# packages stays on the path, behind what MLflow puts there for the model.
 sys.meta_path[:] = [f for f in sys.meta_path if "__editable__" not in getattr(f, "__module__", "")]
-sys.path[:] = [p for p in sys.path if not os.path.isdir(os.path.join(p, "sgm_core"))]
-assert importlib.util.find_spec("sgm_core") is None
+def ours(folder):
+    has = lambda name: os.path.isdir(os.path.join(folder, name))
+    return has("sgm_core") and not has("mlflow")
+sys.path[:] = [p for p in sys.path if not ours(p)]
 """
 LOADS = (
     WITHOUT_CHECKOUT
@@ -39,6 +47,9 @@ LOADS = (
 import mlflow, numpy
 model = mlflow.pyfunc.load_model(sys.argv[1])
 x = numpy.asarray(model.predict(None, params={"n": 2, "steps": 5}))
+import sgm_core
+place = os.path.realpath(sgm_core.__file__)
+assert place.startswith(os.path.realpath(sys.argv[1])), "it runs code that was not published"
 assert len(x) == 2 and numpy.isfinite(x).all(), "its samples are not finite"
 print(json.dumps("loaded"))
 """
@@ -51,7 +62,7 @@ def listed(folder: Path) -> dict[str, str]:
     return {
         file.relative_to(folder).as_posix(): sha256_file(file)
         for file in files
-        if not any(part in ADDED for part in file.relative_to(folder).parts)
+        if file != folder / ADDED
     }
 
 
@@ -71,7 +82,10 @@ def log_files(registry: Registry, run_id: str, uri: str) -> dict[str, str]:
 
 
 def download(registry: Registry, uri: str) -> Path:
-    """Return a local folder with everything of a model.
+    """Return a folder of this process's own with everything of a model.
+
+    Nobody else can alter it after it was verified, and it has no compiled code in it, which would
+    be run in place of the sources. It goes when the process ends.
 
     Raises:
         SgmError: MLflow failed, or the artifacts are gone.
@@ -80,7 +94,12 @@ def download(registry: Registry, uri: str) -> Path:
 
     with registry.errors():
         mlflow.set_tracking_uri(registry.project.tracking_uri)
-        return Path(mlflow.artifacts.download_artifacts(uri))
+        place = tempfile.mkdtemp(prefix="sgm-version-")
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+        folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
+    for cache in [*folder.rglob(CACHES)] if folder.is_dir() else []:
+        shutil.rmtree(cache)
+    return folder
 
 
 def verified(registry: Registry, version: Any) -> Path:
@@ -90,7 +109,13 @@ def verified(registry: Registry, version: Any) -> Path:
         SgmError: a file is missing, was altered or added; the message names it.
     """
     name = f"version {version.version} of {version.name}"
-    folder = download(registry, f"models:/{version.name}/{version.version}")
+    try:
+        folder = download(registry, f"models:/{version.name}/{version.version}")
+    except SgmError as error:
+        if mlflow_is_away(error.__cause__ or error):
+            raise
+        why = " ".join(str(error.__cause__ or error).split())[:200]
+        raise SgmError(f"{name}: its files cannot be read ({why}); {_advice(version)}") from error
     found, wanted = listed(folder), str(version.tags.get(FILES, ""))
     if not wanted:  # registered before the list was kept
         if _weights(found) != version.tags.get(WEIGHTS):
@@ -147,8 +172,8 @@ def _some(names: Iterable[str]) -> str:
 
 def _advice(version: Any) -> str:
     return (
-        f"it is not used; restore its artifacts, or run: sgm rollback {version.name} (if it is the "
-        "champion)"
+        "it is not used; restore its artifacts, or make another version the champion: "
+        f"sgm rollback {version.name} --to N (sgm ui shows the versions)"
     )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from flows.project import Project, mlflow_failed, mlflow_is_away, tool_environment
+from flows.project import Project, mlflow_failed, mlflow_is_away
+from flows.setup import initialise
 from sgm_core.errors import SgmError, UsageError
 
 if TYPE_CHECKING:
@@ -26,8 +27,11 @@ class Registry:
         SgmError: MLflow cannot be reached.
     """
 
+    advice = ""  # what follows a failure
+
     def __init__(self, project: Project) -> None:
-        tool_environment(project)
+        # A fresh database that MLflow makes itself breaks if somebody else opens it meanwhile.
+        initialise(project, prefect=False)
         from mlflow import MlflowClient
 
         self.project = project
@@ -43,7 +47,7 @@ class Registry:
             yield
         except (MlflowException, OSError) as error:
             why = mlflow_failed(self.project.tracking_uri, error)
-            raise SgmError(f"{why}; finished cells are kept, run again to log them") from error
+            raise SgmError(why + self.advice) from error
 
 
 def version_of(registry: Registry, uri: str) -> ModelVersion:

@@ -33,6 +33,7 @@ __all__ = [
     "Job",
     "Outcome",
     "cells_of",
+    "check_code",
     "device_class",
     "ensure_cell",
     "jobs_of",
@@ -80,7 +81,7 @@ def ensure_cell(job: Job, emit: Emit) -> Outcome:
         from sgm_core.train.run import train_cell
 
         built.append(CELLS)
-        _check_code(job.spec.modules, identity["code"])
+        check_code(job.spec.modules, identity["code"])
         if digest_of(job.dataset / "dataset.json", "dataset") != job.spec.data_digest:
             raise SgmError(f"{job.dataset} has changed since this cell was planned; run again")
         spec = {**job.spec.as_dict(), "checkpoint_every": job.checkpoint_every}
@@ -89,7 +90,7 @@ def ensure_cell(job: Job, emit: Emit) -> Outcome:
 
     def evaluate(work: Path) -> dict[str, Any]:
         built.append(EVALUATIONS)
-        _check_code(spec.modules, measured["code"])
+        check_code(spec.modules, measured["code"])
         module, _, function = job.task.partition(":")
         measure, settings = getattr(import_module(module), function), (job.sampling, job.evaluation)
         summary: dict[str, Any] = measure(
@@ -116,7 +117,7 @@ def ensure_cell(job: Job, emit: Emit) -> Outcome:
 _loaded: dict[str, str] = {}
 
 
-def _check_code(modules: list[str], planned: str) -> None:
+def check_code(modules: list[str], planned: str) -> None:
     """Refuse to compute under a key that stands for other code than this process has loaded."""
     now = closure_hash(modules)
     if planned != now or _loaded.setdefault(" ".join(modules), now) != now:

@@ -143,9 +143,10 @@ def jobs_of(
 def _cheap(evaluation: Mapping[str, Any], main: str) -> dict[str, Any]:
     """What is measured in a cheap rung: the validation split alone, and no more than ranks cells."""
     of_model = METRICS[main].of == "model"
+    fewest = evaluation["samples"] if main == "fd_inf" else evaluation["curve_samples"]
     return {
         "splits": ["validation"],
-        "samples": min(evaluation["samples"], evaluation["curve_samples"]),
+        "samples": min(evaluation["samples"], fewest),  # fd_inf may need more than a curve has
         "likelihood_items": evaluation["likelihood_items"] if of_model else 0,
         "nfe_curve": [],
         "under": [],

@@ -48,6 +48,12 @@ def test_a_label_may_differ_from_its_kind() -> None:
     }
 
 
+FD_INF: dict[str, Any] = {
+    "dataset": "digits",
+    "processes": {"vp": {}},
+    "nets": {"unet": {}},
+    "selection": {"metric": "fd_inf"},
+}
 MISTAKES: list[tuple[str, Any, list[str]]] = [
     ("experiments.swiss_roll.processes.vp.beta_mx", 3, ["vp.beta_mx", "'beta_max'"]),
     ("experiments.swiss_roll.processes.vp.beta_max", "x", ["beta_max", "'x'", "number"]),
@@ -93,6 +99,31 @@ MISTAKES: list[tuple[str, Any, list[str]]] = [
     ("experiments.digits.nets.unet.multipliers", [0, -2], ["multipliers", "0"]),
     ("experiments.digits.evaluation.nfe_curve", [-3], ["nfe_curve", "-3"]),
     ("experiments.digits.selection", {"metric": "fdd"}, ["selection.metric", "'fd'"]),
+    (
+        "experiments.digits.selection",
+        {"metric": "coverage"},
+        ["selection.metric", "'coverage' cannot rank cells"],
+    ),
+    (
+        "experiments.digits",
+        FD_INF | {"evaluation": {"samples": 200}},
+        ["evaluation.samples: 200", "fd_inf", "at least 260"],
+    ),
+    (
+        "experiments.digits",
+        FD_INF | {"reference": {"extractor": "inception", "weights": "w.pth"}},
+        ["selection.metric", "no interval with the features of inception", "fd or kid"],
+    ),
+    (
+        "experiments.digits",
+        {
+            "dataset": "digits",
+            "processes": {"vp": {}},
+            "nets": {"unet": {}},
+            "evaluation": {"samplers": ["ddim", "sscs"]},
+        },
+        ["evaluation.samplers: 'sscs'", "none of the processes (vp)", "remove it"],
+    ),
     ("experiments.digits.sampling.sigma_min", 1e9, ["sigma_min", "less than 10"]),
     ("experiments.digits.sampling.sampler", "heun", ["'heun'", "'cld'", "multistep_sde"]),
     ("experiments.digits.sampling.sampler", "sscs", ["'sscs'", "'vp'", "ddim"]),

@@ -11,6 +11,7 @@ from decision_fakes import score
 
 from sgm_core.config.selection import SelectionConfig
 from sgm_core.evaluate.decision import FIRST_SEED, common_seed, decide
+from sgm_core.evaluate.evidence import Score
 from sgm_core.evaluate.nights import Nights
 
 LIMITS = SelectionConfig()
@@ -70,6 +71,32 @@ def test_a_champion_that_cannot_be_measured_is_replaced_and_a_model_that_cannot_
     verdict = decide(broken, score(2.0), LIMITS, better="lower")
     assert not verdict.promote
     assert "its fd could not be measured" in verdict.reason
+
+
+def test_without_an_interval_a_gain_may_be_chance() -> None:
+    without = score(1.0)
+    without.replicates.pop("fd")  # type: ignore[attr-defined]
+    for new in (without, score(1.0, np.nan)):
+        verdict = decide(new, score(500.0), LIMITS, better="lower")
+        assert not verdict.promote
+        assert "its gain over the champion in fd has no interval" in verdict.reason
+
+
+def test_gains_of_a_metric_around_zero_are_in_units_of_its_floor() -> None:
+    def of(value: float) -> Score:
+        kid = {"metric": "kid", "value": value, "better": "lower", "details": {}, "floor": -0.04}
+        found = score(1.0, rows={"kid": kid})
+        return Score(found.info, found.rows, {**found.replicates, "kid": np.full(200, value)})
+
+    gains = {g.metric: g for g in decide(of(-0.002), of(0.0), LIMITS, better="lower").gains}
+    assert gains["kid"].value == pytest.approx(0.05)
+
+
+def test_the_evidence_says_what_both_scores_were_made_from() -> None:
+    made = {"seeds": [7, 106], "split": "test", "reference_digest": "r", "key": "k1"}
+    verdict = decide(score(1.0, **made), score(2.0, **made | {"key": "k2"}), LIMITS, better="lower")
+    assert verdict.evidence["new"]["key"] == "k1" and verdict.evidence["champion"]["key"] == "k2"
+    assert verdict.as_dict()["evidence"]["champion"]["seeds"] == [7, 106]
 
 
 def row(metric: str, value: float, **more: Any) -> dict[str, dict[str, Any]]:

@@ -301,8 +301,10 @@ def test_main_metric_by_kind_and_by_name():
     assert main_metric("images") == "fd"
     assert main_metric("points", "local", "swiss_roll") == "local"
     assert "local" not in names_for("points", "table")
-    with pytest.raises(UsageError, match="did you mean 'coverage'"):
-        main_metric("images", "coverge")
+    with pytest.raises(UsageError, match="did you mean 'memorised'"):
+        main_metric("images", "memorized")
+    with pytest.raises(UsageError, match="'coverage' cannot rank cells, because its interval is"):
+        main_metric("images", "coverage")
     with pytest.raises(UsageError, match="'local' cannot be measured on this data"):
         main_metric("points", "local", "table")
 

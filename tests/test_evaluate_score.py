@@ -14,10 +14,11 @@ import torch
 from matplotlib.image import imread
 
 from sgm_core.config.data import DigitsParams, SwissRollParams, TableParams
+from sgm_core.config.experiment import LEAST_EXTRAPOLATED
 from sgm_core.data.dataset import load_dataset
 from sgm_core.data.prepare import prepare
 from sgm_core.errors import SgmError, UsageError
-from sgm_core.evaluate import features, images, inception
+from sgm_core.evaluate import features, images, inception, reference_images
 from sgm_core.evaluate.evidence import load_score
 from sgm_core.evaluate.extractor import open_extractor
 from sgm_core.evaluate.frechet import (
@@ -38,6 +39,7 @@ from sgm_core.evaluate.samplers import compare_samplers
 from sgm_core.evaluate.score import score
 from sgm_core.evaluate.uncertainty import Bootstrap
 from sgm_core.model import ScoreModel
+from sgm_core.store.files import read_json
 
 SAMPLING = {"sampler": "ddim", "steps": 4, "grid": "log", "sigma_min": 0.01, "guidance": 1.0}
 EVALUATION = {
@@ -203,6 +205,7 @@ def test_the_extrapolated_distance_says_how_many_samples_it_needs() -> None:
     real = Images(gaussian(50, 1, 1.0))
     with pytest.raises(TooFew, match="needs at least 84 samples, has 83"):
         images.fd_inf(few, real)
+    assert least_for_extrapolation(features.DIM) == LEAST_EXTRAPOLATED
     found = images.fd_inf(Images(gaussian(400, 0, 1.0)), real, Bootstrap(40))
     assert found.replicates is not None and found.replicates.std() > 0
 
@@ -329,6 +332,12 @@ def test_without_the_package_the_extra_is_named(
 
 # --- memory
 
+
+def many_features(x: Any, span: tuple[float, float]) -> Any:
+    """The first 2,048 pixels."""
+    return x.reshape(len(x), -1)[:, :2048].astype(np.float32) / 255
+
+
 MEASURE = """
 import resource, sys, types
 import numpy as np
@@ -336,6 +345,12 @@ from pathlib import Path
 import sgm_core.model
 from sgm_core.evaluate.run import evaluate
 root, out = Path(sys.argv[1]), Path(sys.argv[2])
+def embed_2048(x, span):
+    rows = x.reshape(len(x), -1)[:, :2048].astype(np.float32)
+    return rows / 255
+if sys.argv[3] == "2048":
+    import sgm_core.evaluate.reference as reference
+    reference.open_extractor = lambda folder, info: embed_2048
 class Noise:
     def sample(self, n, *, seed, label=None, **rest):
         x = np.random.default_rng(seed).random((n, 3, 64, 64), dtype=np.float32) * 255
@@ -350,22 +365,30 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
-def test_fifty_thousand_pictures_of_64_x_64_x_3_fit_into_two_gigabytes(tmp_path: Path) -> None:
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("dim", [64, 2048])
+def test_fifty_thousand_pictures_of_64_x_64_x_3_fit_into_two_gigabytes(
+    tmp_path: Path, dim: int
+) -> None:
+    """With the features of our own network, and with as many as Inception-v3 has."""
     x = np.random.default_rng(0).integers(0, 256, (4000, 64, 64, 3)).astype(np.uint8)
     np.save(tmp_path / "raw.npy", x)
     prepare("big", TableParams(path="raw.npy"), tmp_path, tmp_path / "data", quiet)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "train_network", hasty)
+        if dim != features.DIM:
+            patch.setattr(reference_images, "open_extractor", lambda *_: many_features)
         make_reference(tmp_path / "data", tmp_path / "reference", quiet)
     (tmp_path / "model").mkdir()
     config = {"data": {"labels": [], "shape": [3, 64, 64]}}
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(tmp_path), str(tmp_path / "out")],
+        [sys.executable, "-c", MEASURE, str(tmp_path), str(tmp_path / "out"), str(dim)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    rows = read_json(tmp_path / "out" / "metrics.json")["rows"]
+    assert all(row["value"] is not None for row in rows if row["metric"] in ("fd", "kid", "recall"))
     gigabytes = float(done.stdout.strip().splitlines()[-1])
     print(f"peak memory {gigabytes:.2f} GB")
     assert gigabytes < 2.0

@@ -38,7 +38,8 @@ class Failing:
 
 class Ruler:
     def rows(self, drawn: Any, names: list[str], *_: Any) -> list[dict[str, Any]]:
-        return [{"metric": m, "value": 1.0, "floor": 0.5, "better": "lower"} for m in names]
+        row = {"value": 1.0, "floor": 0.5, "better": "lower", "n_reference": 9, "details": {}}
+        return [{"metric": m, **row} for m in names]
 
 
 @pytest.mark.parametrize("error", [UsageError("not for it"), SgmError("did not end")])

@@ -116,7 +116,7 @@ def test_failed_cells_are_named_although_mlflow_is_away(
         "initialise": lambda *_, **__: None,
         "all_jobs": lambda *_: jobs,
         "search": searched,
-        "_compare_samplers": lambda *_: None,
+        "_compare_samplers": lambda *_: (None, ""),
         "metric_of": lambda *_: "fd",
         "_tracking": lambda *_: (tracking, "parent", ""),
         "_run_all": run_all,

@@ -56,6 +56,7 @@ def candidate(
         "upload": lambda version: (source, {"sgm.files_sha256": "f" * 64}),
         "describe": lambda version, verdict: f"card of {version}",
         "check": lambda version: "",
+        "verify": lambda version: None,
     }
     return Candidate(**(fields | more))
 
@@ -160,7 +161,9 @@ def test_a_version_that_does_not_load_is_not_promoted(registry: tuple[Project, A
     assert aliases(registry) == {"champion": 1, "challenger": 2}
 
 
-def test_a_failing_measurement_changes_nothing(registry: tuple[Project, Any]) -> None:
+def test_a_failing_measurement_leaves_the_champion_and_a_version_to_go_to(
+    registry: tuple[Project, Any],
+) -> None:
     project, client = registry
     give(registry, candidate(project, "a", 1.0))
 
@@ -170,7 +173,24 @@ def test_a_failing_measurement_changes_nothing(registry: tuple[Project, Any]) ->
     with pytest.raises(SgmError, match="altered"):
         give(registry, candidate(project, "b", 0.5, judge=altered))
     assert aliases(registry) == {"champion": 1}
-    assert len(client.search_model_versions(f"name='{NAME}'")) == 1
+    versions = client.search_model_versions(f"name='{NAME}'")
+    assert sorted(int(v.version) for v in versions) == [1, 2]
+    # The next attempt judges this version and registers no other.
+    decision = give(registry, candidate(project, "b", 0.5))
+    assert (decision.action, decision.version) == ("promoted", 2)
+
+
+def test_an_altered_champion_is_told_though_it_stays_the_best(
+    registry: tuple[Project, Any],
+) -> None:
+    project, _ = registry
+    give(registry, candidate(project, "a", 1.0))
+
+    def altered(version: Any) -> None:
+        raise SgmError(f"version {version.version}: model.safetensors was altered")
+
+    with pytest.raises(SgmError, match=r"version 1: model\.safetensors was altered"):
+        give(registry, candidate(project, "a", 1.0, verify=altered))
 
 
 def test_the_journal_tells_who_replaced_whom(registry: tuple[Project, Any]) -> None:
@@ -196,9 +216,9 @@ def test_a_champion_that_changes_meanwhile_is_judged_against_anew(
         return judged(2.0, float(champion.tags["value"]))
 
     decision = give(registry, candidate(project, "slow", 2.0, judge=judge))
-    assert against == [1, 2]
-    assert (decision.action, decision.champion) == ("challenger", 2)
-    assert aliases(registry) == {"champion": 2, "previous": 1, "challenger": 3}
+    assert against == [1, 3]
+    assert (decision.action, decision.champion) == ("challenger", 3)
+    assert aliases(registry) == {"champion": 3, "previous": 1, "challenger": 2}
 
 
 def test_twenty_publishers_at_once_end_as_one_after_the_other(

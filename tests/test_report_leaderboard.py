@@ -55,15 +55,15 @@ def test_order_does_not_depend_on_arrival_and_ties_go_to_the_smaller(tmp_path: P
 
 
 def test_higher_is_better_where_the_metric_says_so(tmp_path: Path) -> None:
-    config = experiment(images=True, selection={"metric": "coverage"})
+    config = experiment(images=True, selection={"metric": "agreement"})
     outcomes = [
-        outcome(tmp_path, "vp-small-s0", 0.5, metric="coverage"),
-        outcome(tmp_path, "cld-small-s0", 0.9, metric="coverage"),
+        outcome(tmp_path, "vp-small-s0", 0.5, metric="agreement"),
+        outcome(tmp_path, "cld-small-s0", 0.9, metric="agreement"),
     ]
     frame = leaderboard(outcomes, [], config)
     choice = choose(frame)
     assert choice.cell == "cld-small-s0"
-    assert "highest coverage" in choice.reason
+    assert "highest agreement" in choice.reason
 
 
 def test_not_finite_and_memorised_cells_cannot_be_chosen(tmp_path: Path) -> None:

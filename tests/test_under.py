@@ -201,7 +201,8 @@ class Biased:
 class Ruler:
     def rows(self, drawn: Any, names: list[str], *_: Any) -> list[dict[str, Any]]:
         value = None if np.isnan(drawn.value) else drawn.value
-        return [{"metric": m, "value": value, "floor": 0.5, "better": "lower"} for m in names]
+        row = {"floor": 0.5, "better": "lower", "n_reference": 9, "details": {}}
+        return [{"metric": m, "value": value, **row} for m in names]
 
 
 def test_spread_is_of_processes_and_noise_of_seeds() -> None:

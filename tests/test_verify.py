@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import py_compile
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,6 +76,7 @@ def publish(project: Project, seed: int, value: float) -> Any:
     given = Candidate(
         "toy", tags, run_id, judge, upload, lambda version, verdict: "card",
         lambda version: loads(verified(tracking, version)),
+        lambda version: verified(tracking, version),
     )  # fmt: skip
     return submit(project, tracking.client, given)
 
@@ -100,10 +103,13 @@ def copy(source: Path, target: Path) -> None:
 
 
 def files_of(project: Project, number: int) -> Path:
-    """The artifact folder of a version."""
-    registry = Registry(project)
-    version = registry.client.get_model_version(NAME, str(number))
-    return verified(registry, version)
+    """The folder in the registry's own store that holds a version."""
+    import mlflow
+
+    mlflow.set_tracking_uri(project.tracking_uri)
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}/{number}"))
+    assert folder.is_relative_to(project.artifacts)
+    return folder
 
 
 def test_what_is_published_is_whole_and_loads_where_nothing_of_ours_is(project: Project) -> None:
@@ -140,6 +146,28 @@ def test_an_altered_version_is_refused_and_the_file_named(
         find_model(f"models:/{NAME}@champion")
 
 
+def test_a_version_whose_files_are_gone_is_named(project: Project) -> None:
+    shutil.rmtree(files_of(project, 2))
+    with pytest.raises(
+        SgmError, match=r"version 2 of sgm-toy: MLmodel and [0-9]+ more were removed; .*rollback"
+    ):
+        find_model(f"models:/{NAME}@champion")
+
+
+def test_compiled_code_beside_the_sources_is_not_run(project: Project) -> None:
+    """An unchecked .pyc runs in place of its source, whose hash would still match."""
+    source = files_of(project, 2) / "code" / "sgm_core" / "__init__.py"
+    evil = source.with_name("evil.py")
+    evil.write_text("raise SystemExit('compiled code was run')")
+    cache = source.parent / "__pycache__" / f"__init__.{sys.implementation.cache_tag}.pyc"
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(str(evil), str(cache), invalidation_mode=mode)
+    evil.unlink()
+    registry = Registry(project)
+    folder = verified(registry, registry.client.get_model_version(NAME, "2"))
+    assert loads(folder) == ""
+
+
 def test_from_an_altered_champion_the_way_back_is_open(project: Project) -> None:
     flip(files_of(project, 2) / "artifacts" / "model" / "model.safetensors")
     assert "version 1 is the champion again" in rollback(project, "toy", None)
@@ -164,7 +192,7 @@ def test_rollback_and_back_again_with_its_history(
     again = Candidate(
         "toy", dict(left.tags), left.run_id, lambda champion: judged(2.0, 3.0),
         lambda number: pytest.fail("it is registered"), lambda number, verdict: "card",
-        lambda version: "",
+        lambda version: "", lambda version: None,
     )  # fmt: skip
     decision = submit(project, registry.client, again)
     assert decision.action == "challenger"
@@ -180,6 +208,29 @@ def test_rollback_and_back_again_with_its_history(
     assert "version 2 (vp-mlp-s1) replaced version 1: fd 2 against 3" in lines[2]
     assert lines[5].endswith("version 2 (vp-mlp-s1) replaced version 1: a false alarm")
     assert not registry.client.get_model_version(NAME, "2").tags.get("sgm.rolled_back")
+
+
+def test_a_rollback_that_was_interrupted_is_finished_and_not_undone(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    def dies(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_alias", dies)
+        with pytest.raises(KeyboardInterrupt):
+            rollback(project, "toy", None)
+    text = rollback(project, "toy", None)
+    assert text == f"{NAME}: version 1 is the champion again; an interrupted rollback is done"
+    client = Registry(project).client
+    assert client.get_model_version(NAME, "2").tags.get("sgm.rolled_back")
+    assert not client.get_model_version(NAME, "1").tags.get("sgm.rolled_back")
+    # Repeating it must not bring back what was left.
+    with pytest.raises(SgmError, match=r"version 2, was itself rolled back .* --to"):
+        rollback(project, "toy", None)
+    assert int(client.get_model_version_by_alias(NAME, "champion").version) == 1
 
 
 def test_wrong_names_and_versions_say_what_to_write(project: Project) -> None:

@@ -20,7 +20,7 @@ from sgm_core.config.process import ProcessParams
 from sgm_core.config.selection import SearchConfig, SelectionConfig
 from sgm_core.config.training import SamplingConfig, TrainingConfig
 from sgm_core.errors import UsageError, unknown
-from sgm_core.evaluate.names import METRICS, names_for
+from sgm_core.evaluate.names import METRICS, ranking_names
 from sgm_core.sample.names import SAMPLERS, sampler_fits
 from sgm_core.search import rungs_of
 
@@ -34,6 +34,7 @@ SECTIONS: dict[str, type[Frozen]] = {
 # Names become folders, file names and tags.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 FIELDS = ["dataset", "seeds", "processes", "nets", *SECTIONS, "search"]
+LEAST_EXTRAPOLATED = 260  # 4 (d + 1) for the 64 features of our own network
 LEAST_SEEDS = 3  # of a finalist: fewer do not tell how much training seeds spread
 
 
@@ -177,6 +178,7 @@ def _experiment(
     )
     _check_budget(where, experiment)
     _check_sampling(where, experiment)
+    _check_extrapolation(where, experiment)
     _check_data(where, experiment, datasets[str(dataset)])
     return experiment
 
@@ -225,8 +227,8 @@ def _check_data(where: str, experiment: ExperimentConfig, data: DatasetParams) -
             )
     metric, measured = experiment.selection.metric, experiment.evaluation.likelihood_items
     kind = "points" if data.data_rank == 1 else "images"
-    if metric != "auto" and metric not in names_for(kind, data.kind, labelled=True):
-        names = ", ".join(names_for(kind, data.kind, labelled=True))
+    names = ", ".join(ranking_names(kind, data.kind, labelled=True))
+    if metric != "auto" and metric not in names.split(", "):
         raise UsageError(
             f"{where}.selection.metric: {metric!r} cannot be measured on dataset "
             f"{experiment.dataset!r}; choose one of: auto, {names}"
@@ -235,6 +237,22 @@ def _check_data(where: str, experiment: ExperimentConfig, data: DatasetParams) -
         raise UsageError(
             f"{where}.evaluation.likelihood_items: 0 leaves {metric!r} out, which selection.metric "
             "asks for; write at least 1"
+        )
+
+
+def _check_extrapolation(where: str, experiment: ExperimentConfig) -> None:
+    """Refuse to rank by a distance that cannot be extrapolated, before anything is trained."""
+    if experiment.selection.metric != "fd_inf":
+        return
+    if experiment.reference.extractor != "own":
+        raise UsageError(
+            f"{where}.selection.metric: 'fd_inf' has no interval with the features of "
+            f"{experiment.reference.extractor}; choose fd or kid"
+        )
+    if experiment.evaluation.samples < LEAST_EXTRAPOLATED:
+        raise UsageError(
+            f"{where}.evaluation.samples: {experiment.evaluation.samples} are too few to rank by "
+            f"fd_inf; write at least {LEAST_EXTRAPOLATED}"
         )
 
 
@@ -247,6 +265,12 @@ def _check_sampling(where: str, experiment: ExperimentConfig) -> None:
             raise UsageError(
                 f"{where}.sampling.sampler: {name!r} is not for process {label!r} "
                 f"({process.kind}); choose one of: {', '.join(others)}"
+            )
+    for name in experiment.evaluation.samplers or ():
+        if not any(sampler_fits(name, p.langevin) for p in experiment.processes.values()):
+            raise UsageError(
+                f"{where}.evaluation.samplers: {name!r} is for none of the processes "
+                f"({', '.join(experiment.processes)}); remove it"
             )
     levels = {label: process.largest_level() for label, process in experiment.processes.items()}
     levels |= {name: ALL_PROCESSES[name]().largest_level() for name in experiment.evaluation.under}

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from sgm_core.config.base import Frozen
 from sgm_core.errors import did_you_mean
-from sgm_core.evaluate.names import METRICS
+from sgm_core.evaluate.names import METRICS, cannot_rank
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -27,6 +27,8 @@ class SelectionConfig(Frozen):
     def _known_metric(cls, value: str) -> str:
         if value != "auto" and value not in METRICS:
             raise ValueError(f"unknown metric{did_you_mean(value, METRICS)}")
+        if value != "auto" and not METRICS[value].ranks:
+            raise ValueError(cannot_rank(value))
         return value
 
     min_effect: float = Field(

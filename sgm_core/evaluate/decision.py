@@ -3,8 +3,9 @@
 Both models are scored on the same test items, with fresh samples from the same seeds and the same
 bootstrap resamples (`score`). With M the ranking metric, lower better, and M_b its b-th resample,
 
-    gain      =  (M(champion) - M(new)) / |M(champion)|          (sign turned where higher is better)
-    gain_b    =  the same of the b-th resamples, over the same |M(champion)|
+    gain      =  (M(champion) - M(new)) / unit                   (sign turned where higher is better)
+    gain_b    =  the same of the b-th resamples, over the same unit
+    unit      =  max(|M(champion)|, |M of real against real|)    (a metric may be 0 or change its sign)
     interval  =  gain + quantiles(gain_b - mean of gain_b; 2.5 %, 97.5 %)
     promote  <=>  lower end > min_effect, and every floor holds
 
@@ -21,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sgm_core.config.selection import SelectionConfig
@@ -30,6 +31,7 @@ from sgm_core.evaluate.uncertainty import interval
 
 # Metrics that know of classes or modes: `details.least_share` is that of the rarest.
 OF_CLASSES = ("class_balance", "mode_balance")
+EXPECTED = 30  # samples expected of a class, below which it may be missing by chance
 # Seeds of decisions lie beyond those that a person writes into params.yaml.
 FIRST_SEED = 2**40
 
@@ -65,6 +67,7 @@ class Verdict:
         gain: in the ranking metric; None without a champion that can be measured.
         gains: the same of every other metric, for the record.
         floors: all of them, also those that hold.
+        evidence: what the scores were made from: {"new": {...}, "champion": {...}}.
     """
 
     promote: bool
@@ -72,6 +75,7 @@ class Verdict:
     gain: Gain | None
     gains: tuple[Gain, ...]
     floors: tuple[Floor, ...]
+    evidence: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; a number that is not finite is None."""
@@ -104,6 +108,15 @@ def decide(
         better: "lower" or "higher", of the ranking metric.
         rival: how the champion is called in the reason.
     """
+    found = _decide(new, champion, limits, better, rival)
+    known = {"new": new, "champion": champion}
+    evidence = {who: score.provenance() for who, score in known.items() if score is not None}
+    return replace(found, evidence=evidence)
+
+
+def _decide(
+    new: Score, champion: Score | None, limits: SelectionConfig, better: str, rival: str
+) -> Verdict:
     held = tuple(floors(new, limits))
     broken = [floor.text for floor in held if not floor.holds]
     gains = () if champion is None else tuple(_gains(new, champion))
@@ -119,9 +132,15 @@ def decide(
     if champion is None:
         text = f"there was no champion; {new.metric} is {value:.4g} on the test split"
         return Verdict(True, text, None, gains, held)
-    if gain is None:
+    if not math.isfinite(champion.value(new.metric)):
         text = f"{rival} has no finite {new.metric} on the test split, it has {value:.4g}"
         return Verdict(True, text, None, gains, held)
+    if gain is None or not (math.isfinite(gain.low) and math.isfinite(gain.high)):
+        text = (
+            f"its gain over {rival} in {new.metric} has no interval, so it may be chance; rank by "
+            "another metric (selection.metric)"
+        )
+        return Verdict(False, text, gain, gains, held)
     text = (
         f"{gain.metric} {gain.new:.4g} against {gain.champion:.4g} of {rival}: a gain of "
         f"{gain.value:.1%}, 95 % interval {gain.low:.1%} to {gain.high:.1%}"
@@ -163,7 +182,8 @@ def _gains(new: Score, champion: Score) -> list[Gain]:
         known = metric in new.replicates and metric in champion.replicates
         if not (known and math.isfinite(own) and math.isfinite(theirs)):
             continue
-        unit = (1.0 if row["better"] == "lower" else -1.0) / max(abs(theirs), 1e-12)
+        size = max(abs(theirs), abs(row.get("floor") or 0.0)) or 1.0
+        unit = (1.0 if row["better"] == "lower" else -1.0) / size
         value = unit * (theirs - own)
         replicates = unit * (champion.replicates[metric] - new.replicates[metric])
         found.append(Gain(metric, own, theirs, value, *interval(value, replicates)))
@@ -198,6 +218,8 @@ def _coverage(score: Score, least: float) -> list[Floor]:
 def _classes(score: Score, least: float) -> list[Floor]:
     for metric in OF_CLASSES:
         found = class_of(score.rows.get(metric, {}))
+        if found is None and math.isfinite(score.value(metric)):
+            return [Floor("classes", True, f"too few samples to tell; {EXPECTED} of a class do")]
         if found is not None:
             name, share = found
             kind = "class" if metric == "class_balance" else "mode"

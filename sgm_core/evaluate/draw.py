@@ -102,8 +102,10 @@ def draw(
         embed: pictures and their span -> features (images), or None.
         progress: is told of every chunk.
     """
+    # Filled in place: lists that are joined at the end would need twice as much.
     keeping: Array | None = None
-    finite, asked, features, thumbs = [], [], [], []
+    features: Array | None = None
+    finite, asked, thumbs = [], [], []
     nfe, seconds, cpu = 0, 0.0, 0.0
     for start, count in _chunks(n, batch):
         label = None if labels is None else labels[start : start + count]
@@ -120,10 +122,13 @@ def draw(
         if span is not None and embed is not None:
             # A picture that is not finite is never measured, but must not poison its batch.
             whole = rounded(np.nan_to_num(x, nan=span[0], posinf=span[1], neginf=span[0]), span)
-            features.append(embed(whole, span))
+            embedded = embed(whole, span)
+            if features is None:
+                features = np.empty((n, embedded.shape[1]), dtype=embedded.dtype)
+            features[start : start + count] = embedded
             if start < THUMB_LIMIT:
                 thumbs.append(thumbnails(whole, span))
-        if keeping is None:  # filled in place: a list joined at the end would need twice as much
+        if keeping is None:
             # Points are measured as they are; of pictures the features are enough.
             limit = n if span is None else keepable(x.shape[1:])
             keeping = np.empty((min(n, limit), *x.shape[1:]), dtype=x.dtype)
@@ -135,7 +140,7 @@ def draw(
         keeping,
         np.concatenate(finite),
         np.concatenate(asked) if asked else None,
-        np.concatenate(features) if features else None,
+        features,
         np.concatenate(thumbs) if thumbs else None,
         nfe,
         seconds,

@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 from sgm_core.store.files import read_json
 
 Array = NDArray[Any]
+# Of score.json, for the record of a decision.
+MADE_FROM = (
+    "key", "split", "seeds", "sampler", "options", "grid", "steps", "nfe", "device",
+    "dataset_digest", "reference_digest",
+)  # fmt: skip
 RESULT, REPLICATES = "score.json", "replicates.safetensors"
 
 
@@ -35,6 +40,14 @@ class Score:
         """The main metric."""
         return str(self.info["main_metric"])
 
+    def provenance(self) -> dict[str, Any]:
+        """What the main figure was made from, so that it can be made again."""
+        row = self.rows.get(self.metric, {})
+        made = {key: self.info[key] for key in MADE_FROM if self.info.get(key) is not None}
+        made |= {"n": row.get("n"), "n_reference": row.get("n_reference")}
+        extractor = row.get("details", {}).get("extractor")
+        return made | ({"extractor": extractor} if extractor else {})
+
     def value(self, metric: str) -> float:
         """The value of a metric; NaN where there is none."""
         value = self.rows.get(metric, {}).get("value")
@@ -54,4 +67,5 @@ def load_score(folder: Path) -> Score:
 
     document = read_json(folder / RESULT)
     score = score_of(document, document["split"])
-    return Score(score.info, score.rows, load_file(str(folder / REPLICATES)))
+    info = {**score.info, "key": folder.name}
+    return Score(info, score.rows, load_file(str(folder / REPLICATES)))

@@ -29,17 +29,21 @@ from sgm_core.evaluate.uncertainty import Bootstrap
 Array = NDArray[Any]
 Moments = tuple[Array, Array]
 DIRECT_LIMIT = 256
+BLOCK = 4096  # rows in float64 at once: 50,000 times 2,048 features are 0.8 GB of them
 
 
 def moments(features: Array, counts: Array | None = None) -> Moments:
     """Return mean (d,) and covariance (d, d) of features (n, d), each counted `counts` times."""
-    x = features.astype(np.float64, copy=False)
-    w = np.ones(len(x)) if counts is None else counts.astype(np.float64)
+    w = np.ones(len(features)) if counts is None else counts.astype(np.float64)
     n = w.sum()
-    mean = w @ x / n
-    # Centred first: the difference of large second moments would lose digits.
-    centred = (x - mean) * np.sqrt(w)[:, None]
-    return mean, centred.T @ centred / (n - 1)
+    blocks = [(w[i : i + BLOCK], features[i : i + BLOCK]) for i in range(0, len(w), BLOCK)]
+    mean = np.sum([part @ x.astype(np.float64, copy=False) for part, x in blocks], axis=0) / n
+    covariance = np.zeros((features.shape[1], features.shape[1]))
+    for part, x in blocks:
+        # Centred first: the difference of large second moments would lose digits.
+        centred = (x - mean) * np.sqrt(part)[:, None]
+        covariance += centred.T @ centred
+    return mean, covariance / (n - 1)
 
 
 def frechet(first: Moments, second: Moments) -> float:
@@ -69,12 +73,12 @@ class Factor:
 
 def factor(features: Array) -> Factor:
     """Fit a Gaussian to features (n, d)."""
+    if len(features) > features.shape[1]:
+        mean, covariance = moments(features)
+        return Factor(mean, _root(covariance))
     x = features.astype(np.float64, copy=False)
     mean = x.mean(0)
-    root = (x - mean) / np.sqrt(len(x) - 1)
-    if len(x) > x.shape[1]:
-        root = np.asarray(np.linalg.qr(root, mode="r"))
-    return Factor(mean, root)
+    return Factor(mean, (x - mean) / np.sqrt(len(x) - 1))
 
 
 def distance(first: Factor, second: Factor) -> float:
@@ -117,9 +121,12 @@ def _influence(x: Array, own: Moments, other: Moments) -> Array:
     a = root[:, None] * vectors.T
     middle, turns = np.linalg.eigh(a @ other[1] @ a.T)
     transport = inverse @ ((turns * np.sqrt(np.maximum(middle, 0.0))) @ turns.T) @ inverse.T
-    centred = x.astype(np.float64, copy=False) - own[0]
     shift = own[0] - other[0]
-    value = 2.0 * centred @ shift + np.einsum("ni,ni->n", centred, centred - centred @ transport)
+    value = np.empty(len(x))
+    for i in range(0, len(x), BLOCK):
+        centred = x[i : i + BLOCK].astype(np.float64, copy=False) - own[0]
+        square = np.einsum("ni,ni->n", centred, centred - centred @ transport)
+        value[i : i + BLOCK] = 2.0 * centred @ shift + square
     return np.asarray(value - value.mean())
 
 

@@ -43,7 +43,7 @@ class Images(Nearby):
     """A set of pictures in random order, as the metrics see it.
 
     Args:
-        features: (n, d) of the dataset's network.
+        features: (n, d) of the extractor; many (d > 256) stay in their own precision.
         labels: the class of each (real) or the class asked for (samples); None: unlabelled.
         predicted: the judge's class of the first pictures; None: not asked.
         closeness: s(x) of the first pictures (see `manifold`); None: not measured.
@@ -59,7 +59,9 @@ class Images(Nearby):
         predicted: Array | None = None,
         closeness: Array | None = None,
     ) -> None:
-        self.features = features.astype(np.float64)
+        self.features = (
+            features if features.shape[1] > DIRECT_LIMIT else features.astype(np.float64)
+        )
         self.labels = labels
         self.predicted = predicted
         self.closeness = closeness
@@ -116,7 +118,7 @@ def fd_inf(samples: Images, real: Images, boot: Bootstrap | None = None) -> Meas
 
 def kid(samples: Images, real: Images, boot: Bootstrap | None = None) -> Measure:
     """Unbiased MMD^2 with the kernel (x.y/d + 1)^3, at most 4,000 a side; arXiv 1801.01401."""
-    x, y = samples.features[:KERNEL_LIMIT], real.features[:KERNEL_LIMIT]
+    x, y = (side.features[:KERNEL_LIMIT].astype(np.float64) for side in (samples, real))
     need(len(x), len(y), 2)
     value, replicates = mmd2(x, y, cubic_kernel, boot)
     details = {"subset": KERNEL_LIMIT}

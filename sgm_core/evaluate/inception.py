@@ -43,10 +43,10 @@ def take_weights(file: Path, out: Path) -> None:
     except FileNotFoundError:
         raise UsageError(f"reference.weights: {file} does not exist") from None
     except Exception as error:  # whatever a reader of other people's files makes of them
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise UsageError(
-            f"reference.weights: {file} does not hold the weights of Inception-v3 ({reason}); take "
-            "torch-fidelity's weights-inception-2015-12-05-6726825d.pth"
+            f"reference.weights: {file} does not hold the weights of Inception-v3 "
+            f"({type(error).__name__}); take torch-fidelity's "
+            "weights-inception-2015-12-05-6726825d.pth"
         ) from None
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, str(out))
 

@@ -21,7 +21,8 @@ class Metric:
     """One line of the table.
 
     `needs` is "" or what the data must have ("swiss_roll", "labels"); `of` what is measured: a
-    cloud of samples, or the model, on held-out items.
+    cloud of samples, or the model, on held-out items. `ranks`: whether its interval counts what both
+    sides vary by, so that cells can be ranked and a champion be replaced by it.
     """
 
     kind: Kind
@@ -29,6 +30,7 @@ class Metric:
     text: str
     needs: str = ""
     of: Literal["samples", "model"] = "samples"
+    ranks: bool = True
 
 
 METRICS: dict[str, Metric] = {
@@ -42,10 +44,16 @@ METRICS: dict[str, Metric] = {
     "fd": Metric("images", "lower", "Frechet distance of features"),
     "fd_inf": Metric("images", "lower", "that distance extrapolated to infinitely many samples"),
     "kid": Metric("images", "lower", "kernel distance of the same features (unbiased)"),
-    "precision": Metric("any", "higher", "share of samples inside the real manifold"),
-    "recall": Metric("any", "higher", "share of real items inside the samples' manifold"),
-    "density": Metric("any", "higher", "real neighbourhoods per sample, 1 for real data"),
-    "coverage": Metric("any", "higher", "share of real neighbourhoods that hold a sample"),
+    "precision": Metric("any", "higher", "share of samples inside the real manifold", ranks=False),
+    "recall": Metric(
+        "any", "higher", "share of real items inside the samples' manifold", ranks=False
+    ),
+    "density": Metric(
+        "any", "higher", "real neighbourhoods per sample, 1 for real data", ranks=False
+    ),
+    "coverage": Metric(
+        "any", "higher", "share of real neighbourhoods that hold a sample", ranks=False
+    ),
     "memorised": Metric("any", "lower", "share of samples that copy a training item"),
     "agreement": Metric("images", "higher", "share of samples of the class asked for", "labels"),
     "class_balance": Metric("images", "lower", "largest |share of a class - real|", "labels"),
@@ -70,9 +78,11 @@ def main_metric(kind: str, wanted: str = "auto", source: str = "", labelled: boo
     """
     if wanted == "auto":
         return MAIN[kind]
-    names = names_for(kind, source, labelled)
+    names = ranking_names(kind, source, labelled)
     if wanted not in METRICS:
         raise unknown("metric", wanted, names)
+    if not METRICS[wanted].ranks:
+        raise UsageError(cannot_rank(wanted))
     if wanted not in names:
         raise UsageError(
             f"metric {wanted!r} cannot be measured on this data; choose one of: {', '.join(names)}"
@@ -84,3 +94,17 @@ def names_for(kind: str, source: str = "", labelled: bool = False) -> list[str]:
     """Return the names of the metrics that this data can have, in the order of the table."""
     has = {"", source} | ({"labels"} if labelled else set())
     return [name for name, m in METRICS.items() if m.kind in (kind, "any") and m.needs in has]
+
+
+def ranking_names(kind: str, source: str = "", labelled: bool = False) -> list[str]:
+    """Return those of `names_for` that cells can be ranked by."""
+    return [name for name in names_for(kind, source, labelled) if METRICS[name].ranks]
+
+
+def cannot_rank(name: str) -> str:
+    """Say why a metric cannot rank cells."""
+    names = ", ".join(name for name, metric in METRICS.items() if metric.ranks)
+    return (
+        f"{name!r} cannot rank cells, because its interval is over one side only; choose one of: "
+        f"{names}"
+    )

@@ -72,8 +72,8 @@ class Drawer:
         """Draw the samples of the metrics."""
         return self._draw(self.n, self.settings)
 
-    def curve(self, drawn: Drawn) -> Iterator[Drawn]:
-        """Yield the first samples at each number of steps that the sampler can do."""
+    def curve(self, drawn: Drawn) -> Iterator[tuple[int, Drawn]]:
+        """Yield (steps, first samples) for each number of steps that the sampler can do."""
         seen: set[int] = set()
         for steps in self.points:
             if steps == self.settings["steps"]:
@@ -88,7 +88,7 @@ class Drawer:
             # An adaptive sampler spends the same evaluations whatever the steps.
             if part.nfe not in seen:
                 seen.add(part.nfe)
-                yield part
+                yield steps, part
 
     def by(self, sampler: str, steps: int) -> Drawn:
         """Draw the first `curve_samples` samples with another sampler and number of steps.

@@ -89,7 +89,12 @@ def image_splits(folder: Path) -> dict[str, Images]:
 
 def in_blocks(x: Array, rows: Array, turn: Callable[[Array], Array]) -> Array:
     """Return turn(x[rows]) without ever holding more than 1,000 pictures."""
-    return np.concatenate([turn(x[rows[i : i + BLOCK]]) for i in range(0, len(rows), BLOCK)])
+    first = turn(x[rows[:BLOCK]])
+    out = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
+    out[:BLOCK] = first
+    for i in range(BLOCK, len(rows), BLOCK):
+        out[i : i + BLOCK] = turn(x[rows[i : i + BLOCK]])
+    return out
 
 
 def _extractor(

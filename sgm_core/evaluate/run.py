@@ -20,6 +20,7 @@ from sgm_core.store.files import os_errors, write_json
 
 FORMAT = 2
 SPLITS = ("validation", "test")
+CURVE_FIELDS = ("metric", "value", "low", "high", "n", "n_reference", "split", "details")
 CURVE_METRICS = ("sliced_w2", "off", "local", "fd", "kid")
 
 
@@ -59,9 +60,8 @@ def evaluate(
         out.mkdir(parents=True, exist_ok=True)
     drawn = drawer.main()
     facts = session.facts(drawn)
-    seeds = [drawer.seed, drawer.seed + len(drawn) - 1]
     splits = tuple(evaluation.get("splits", SPLITS))
-    rows = yardstick.rows(drawn, names, session.boot, facts | {"seeds": seeds}, splits)
+    rows = yardstick.rows(drawn, names, session.boot, facts, splits)
     wanted = [name for name in names if name in CURVE_METRICS or name == session.main]
     curve = _curve(session, drawn, wanted)
     if session.items:
@@ -91,9 +91,10 @@ def evaluate(
 def _curve(session: Session, drawn: Drawn, names: list[str]) -> list[dict[str, Any]]:
     """Quality against NFE on the validation split, where a sampler's steps would be chosen."""
     curve = []
-    for part in session.drawer.curve(drawn):
-        for entry in session.yardstick.rows(part, names, None, {}, ("validation",)):
-            point = {key: entry[key] for key in ("metric", "value", "n", "split")}
+    for steps, part in session.drawer.curve(drawn):
+        facts = session.facts(part) | {"steps": steps}
+        for entry in session.yardstick.rows(part, names, session.boot, facts, ("validation",)):
+            point = {key: entry[key] for key in CURVE_FIELDS}
             curve.append(point | {"nfe": part.nfe})
     return curve
 

@@ -22,7 +22,7 @@ FORMAT = 1
 RESULT = "samplers.json"
 SPLIT = "validation"
 ADAPTIVE = "ode"  # takes as many steps as its tolerance asks for, whatever is wanted
-FIELDS = ("metric", "value", "low", "high", "floor", "better", "n")
+FIELDS = ("metric", "value", "low", "high", "floor", "better", "n", "n_reference", "details")
 
 
 def compare_samplers(
@@ -74,7 +74,10 @@ def steps_of(sampler: str, points: list[int]) -> list[int]:
 def _rows(session: Session, drawn: Drawn, name: str, steps: int) -> list[dict[str, Any]]:
     about = {"sampler": name, "steps": steps, "nfe": drawn.nfe, **costs(drawn)}
     names = [metric for metric in session.names if metric in _shown(session)]
-    rows = session.yardstick.rows(drawn, names, session.boot, {}, (SPLIT,))
+    facts = session.facts(drawn) | {"sampler": name, "steps": steps}
+    if name != session.drawer.sampler:
+        facts["options"] = {}
+    rows = session.yardstick.rows(drawn, names, session.boot, facts, (SPLIT,))
     return [about | {key: row[key] for key in FIELDS} for row in rows]
 
 

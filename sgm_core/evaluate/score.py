@@ -44,7 +44,7 @@ def score(
     with os_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     drawn = drawer.main()
-    facts = session.facts(drawn) | {"seeds": [drawer.seed, drawer.seed + len(drawn) - 1]}
+    facts = session.facts(drawn)
     found = list(session.yardstick.scored(drawn, session.names, session.boot, facts, splits))
     if session.main == metric_of(session.data.kind):
         found += session.likelihood(splits)

@@ -53,6 +53,7 @@ class Session:
             "grid": settings.get("grid"),
             "steps": settings["steps"],
             "nfe": drawn.nfe,
+            "seeds": [self.drawer.seed, self.drawer.seed + len(drawn) - 1],
             "device": self.device,
         }
 

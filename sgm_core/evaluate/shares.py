@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sgm_core.evaluate.decision import EXPECTED
 from sgm_core.evaluate.measure import Measure
 from sgm_core.evaluate.uncertainty import Bootstrap
 
 Array = NDArray[Any]
-# A class of which fewer samples than this are expected may be missing by chance.
-EXPECTED = 30
 
 
 def share(hits: Array, m: int, boot: Bootstrap | None, details: dict[str, Any]) -> Measure:
@@ -26,7 +25,7 @@ def least_share(shares: Array, expected: Array, n: int) -> dict[str, Any]:
 
     Args:
         shares, expected: share of each class (classes,) among the samples and among real items.
-        n: samples; classes of which fewer than 30 are expected are left out.
+        n: samples; classes of which fewer than `EXPECTED` are expected are left out.
 
     Returns:
         {"least_share": share / expected, "least_class": its index}; empty if none is left.

@@ -41,8 +41,9 @@ def measured_under(
 
     Yields:
         {process, trained, sampler, steps, nfe, samples, seeds (first ones), split, reason, metrics}
-        with metrics {name: {value, std, values, floor, better}}: mean and standard deviation over
-        the blocks (std None for one block); `reason` says why there are none, else "".
+        with metrics {name: {value, std, values, floor, better, n_reference, details}}: mean and
+        standard deviation over the blocks (std None for one block); `reason` says why there are
+        none, else "".
     """
     for process in processes:
         row: dict[str, Any] = {
@@ -62,7 +63,13 @@ def measured_under(
             for first in row["seeds"]:
                 drawn = drawer.under(process, first, n)
                 row["nfe"] = drawn.nfe
-                for entry in yardstick.rows(drawn, list(names), None, {}, (SPLIT,)):
+                facts = {
+                    "sampler": drawer.sampler,
+                    "grid": drawer.settings.get("grid"),
+                    "steps": row["steps"],
+                    "nfe": drawn.nfe,
+                }
+                for entry in yardstick.rows(drawn, list(names), None, facts, (SPLIT,)):
                     found[entry["metric"]].append(entry)
         except SgmError as error:  # the sampler is not for this process, or did not end
             row["reason"] = reason(error)
@@ -87,4 +94,5 @@ def _over_blocks(entries: list[dict[str, Any]]) -> dict[str, Any]:
             std = math.sqrt(sum((v - mean) ** 2 for v in known) / (len(known) - 1))
     first = entries[0]
     floor, better = first["floor"], first["better"]
-    return {"value": mean, "std": std, "values": values, "floor": floor, "better": better}
+    made = {"n_reference": first["n_reference"], "details": first["details"]}
+    return {"value": mean, "std": std, "values": values, "floor": floor, "better": better, **made}

@@ -95,7 +95,26 @@ def _decision(verdict: Verdict | None) -> str:
         [escape(f.name), "yes" if f.holds else "**no**", escape(f.text)] for f in verdict.floors
     ]
     parts.append(table(["floor", "holds", "measured"], floors))
+    if verdict.evidence:
+        parts += ["\nWhat the decision was made from:\n", _evidence(verdict.evidence)]
     return "\n".join(parts)
+
+
+def _evidence(evidence: Mapping[str, Mapping[str, Any]]) -> str:
+    """A column per model; what both share stands in both."""
+    known = [key for made in evidence.values() for key in made]
+    lines = [
+        [escape(key), *(f"`{_code(_flat(made.get(key, '')))}`" for made in evidence.values())]
+        for key in dict.fromkeys(known)
+    ]
+    names = ["this model" if who == "new" else who for who in evidence]
+    return table(["", *names], lines)
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_short(entry)}" for key, entry in value.items()) or "none"
+    return _short(value)
 
 
 def shortened(card: str, most: int = DESCRIPTION) -> str:

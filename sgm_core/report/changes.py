@@ -73,7 +73,8 @@ def _cells(old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
         a, b = _number(old, cell, metric), _number(new, cell, metric)
         if math.isfinite(a) and math.isfinite(b):
             better = (b < a) == lower_is_better(metric)
-            word = "as before" if a == b else "better" if better else "worse"
+            same = measured(a) == measured(b)
+            word = "as before" if same else "better" if better else "worse"
             found.append(f"{cell}: {metric} {measured(b)}, {word} (was {measured(a)})")
         else:
             found.append(f"{cell}: {_status(new, cell)} (was {_status(old, cell)})")

@@ -101,7 +101,11 @@ def nfe_figure(results: Sequence[Result], metric: str, ground: Ground) -> Figure
         )
     axes.set_xscale("log")
     _quality_axis(axes, results, metric, ground)
-    if ticks:
+    if not ticks:
+        axes.text(
+            0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=ground.muted
+        )
+    else:
         shown = sorted(ticks) if len(ticks) <= 8 else sorted(ticks)[:: len(ticks) // 6]
         axes.xaxis.set_major_locator(FixedLocator(shown))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: plain(x)))

@@ -12,7 +12,7 @@ import pandas as pd
 from sgm_core.config.experiment import ExperimentConfig
 from sgm_core.report import provenance, rungs, sampler_chart, under
 from sgm_core.report.canvas import png
-from sgm_core.report.choice import Choice
+from sgm_core.report.choice import FAILED, LEFT_OUT, Choice
 from sgm_core.report.content import Content
 from sgm_core.report.leaderboard import floor_of
 from sgm_core.report.markdown import RANKED, with_interval
@@ -45,7 +45,7 @@ def report_page(content: Content, charts: Mapping[str, Mapping[str, bytes]]) -> 
     )  # fmt: skip
     best = next((r for r in results if r.name == choice.cell), None)
     parts = [
-        _head(experiment, frame, choice, best),
+        _head(content, best),
         _since(frame),
         _table(frame, choice),
         rungs.html_sections(frame, content.cheap, results),
@@ -84,14 +84,15 @@ def _since(frame: pd.DataFrame) -> str:
     return f"<h2>Since the last report</h2><ul>{rows}</ul>"
 
 
-def _head(
-    experiment: ExperimentConfig, frame: pd.DataFrame, choice: Choice, best: Result | None
-) -> str:
+def _head(content: Content, best: Result | None) -> str:
+    experiment, frame, choice = content.experiment, content.frame, content.choice
     main = str(frame.attrs["metric"])
-    done = int((frame["status"] != "failed").sum())
+    # A pair that went on has a row for its full training only, one that did not for its cheap one.
+    total = int((frame["status"] != LEFT_OUT).sum()) + sum(map(len, content.cheap))
+    done = total - int((frame["status"] == FAILED).sum())
     title = (
         f"<header><h1>{escape(experiment.name)}</h1>"
-        f'<p class="quiet">{done} of {len(frame)} cells finished on the dataset '
+        f'<p class="quiet">{done} of {total} cells finished on the dataset '
         f"{escape(experiment.dataset)}: {escape(', '.join(experiment.processes))} with "
         f"{escape(', '.join(experiment.nets))}.</p>"
     )

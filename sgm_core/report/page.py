@@ -81,7 +81,9 @@ dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
 .text pre { background: var(--card); border: 1px solid var(--line); border-radius: 12px;
   padding: 14px 16px; overflow-x: auto; font-size: 13.5px; }
 .text code { font-size: .92em; overflow-wrap: anywhere; }
-@media (max-width: 640px) { main { padding: 24px 14px 60px; } h1 { font-size: 27px; } }
+@media (max-width: 640px) { main { padding: 24px 14px 60px; } h1 { font-size: 27px; }
+  .best { grid-template-columns: repeat(auto-fit, minmax(120px, 1fr)); }
+  .best .name { grid-column: 1 / -1; } }
 @media print { body { background: #fff; } .card { break-inside: avoid; } }
 """
 
