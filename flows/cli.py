@@ -15,7 +15,7 @@ import typer
 
 from flows.cli_models import models_app
 from flows.project import Project
-from sgm_core.errors import SgmError
+from sgm_core.errors import SgmError, UsageError
 
 app = typer.Typer(
     name="sgm",
@@ -75,17 +75,19 @@ def main() -> None:
 @app.command()
 def init(
     server: Annotated[
-        bool, typer.Option("--server", help="also make the work pools on PREFECT_API_URL")
+        bool, typer.Option("--server", help="also set up the Prefect server of PREFECT_API_URL")
     ] = False,
 ) -> None:
     """Create the state folder and migrate both databases (safe to repeat)."""
-    from flows.setup import initialise, make_pools
+    from flows.setup import initialise
 
     project = Project.find()
     done = initialise(project)
     print(f"{project.state} is {'ready' if done else 'up to date'}")
     if server:
-        print(f"work pools: {', '.join(make_pools()) or 'all there'}")
+        from flows.server import set_up
+
+        print(f"Prefect server: {', '.join(set_up()) or 'all there'}")
 
 
 @app.command()
@@ -185,6 +187,24 @@ def reproduce(
 def leaderboard(names: Names = None) -> None:
     """Print the leaderboards, and where report and registry are."""
     _boards(_project(*(names or [])), names)
+
+
+@app.command()
+def worker(
+    gpus: Annotated[str, typer.Option(help="all, or some of them: 0,1")] = "",
+    slots: Annotated[
+        int | None, typer.Option(help="on the CPU: how many cells at once, each on its own")
+    ] = None,
+    pool: Annotated[str, typer.Option(help="work pool of the Prefect server")] = "gpu",
+) -> None:
+    """Run a Prefect worker per GPU (or slot) for the cells of this project, until Ctrl-C."""
+    from flows.agents import Agents, slots_of
+
+    if not os.environ.get("PREFECT_API_URL"):
+        raise UsageError("PREFECT_API_URL is not set; give it the address of the Prefect server")
+    project = Project.find()
+    project.config()
+    Agents(slots_of(gpus, slots), pool, project.root).run()
 
 
 @app.command()

@@ -6,10 +6,15 @@ decides for itself, from digests, whether anything is left to do.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
 
 from flows import stages
 from flows.grid import GridFailed, grid
@@ -26,7 +31,8 @@ def lifecycle(
     allow_failures: bool = False,
     publishing: bool = True,
     data: bool = True,
-) -> list[str]:
+    most_late_hours: float = 12.0,
+) -> list[str] | State[Any]:
     """Run experiments from raw data to the registry; return what was decided on each.
 
     One experiment that fails leaves the others to finish.
@@ -37,11 +43,19 @@ def lifecycle(
         allow_failures: publish the best finished cell although another one failed.
         publishing: whether to publish at all.
         data: whether to run the data stages first (DVC has done so already).
+        most_late_hours: a scheduled run that starts later than this is skipped: after a long outage
+            one run is wanted and not one for every night.
 
     Raises:
         SgmError: at least one experiment failed; the message tells which and why.
     """
-    project, log = Project.find(Path(root)), get_run_logger()
+    log = get_run_logger()
+    late = lateness()
+    if late > timedelta(hours=most_late_hours):
+        text = f"{late.total_seconds() / 3600:.1f} h late; skipped above {most_late_hours:g} h"
+        log.warning("%s", text)
+        return Completed(name="Skipped", message=text)
+    project = Project.find(Path(root))
     initialise(project, prefect=False)
     config = project.config()
     names = list(experiments or config.active)
@@ -59,6 +73,12 @@ def lifecycle(
     if problems:
         raise SgmError("; ".join(str(problem) for problem in problems))
     return decisions
+
+
+def lateness() -> timedelta:
+    """Return how long after its scheduled time the present flow run started."""
+    due = flow_run.scheduled_start_time
+    return timedelta(0) if due is None else datetime.now(UTC) - due
 
 
 def _one(

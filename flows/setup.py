@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from flows.project import SQLITE, Project, make_folder, tool_environment
-from sgm_core.errors import SgmError, UsageError
+from sgm_core.errors import SgmError
 from sgm_core.store.files import read_json, write_json
 
 # A process that finds all homes of embedded Prefect servers taken waits for the first one.
 HOMES = 16
-POOLS = ("control", "gpu")
 # With one of these set, Prefect's database is somebody else's to migrate.
 OTHER_DATABASE = (
     "PREFECT_API_URL",
@@ -60,31 +59,6 @@ def initialise(project: Project, prefect: bool = True) -> bool:
             migration.finish()
         write_json(stamp, {**done, **todo})
     return True
-
-
-def make_pools() -> list[str]:
-    """Create the work pools of prefect.yaml on the server of PREFECT_API_URL; return the new ones.
-
-    Raises:
-        UsageError: PREFECT_API_URL is not set.
-        SgmError: the server cannot be reached.
-    """
-    if not os.environ.get("PREFECT_API_URL"):
-        raise UsageError("PREFECT_API_URL is not set; give it the address of the Prefect server")
-    made = []
-    for pool in POOLS:
-        command = [sys.executable, "-m", "prefect", "--no-prompt", "work-pool"]
-        known = subprocess.run([*command, "inspect", pool], capture_output=True, check=False)
-        if known.returncode == 0:
-            continue
-        create = [*command, "create", pool, "--type", "process"]
-        done = subprocess.run(create, capture_output=True, text=True, check=False)
-        if done.returncode:
-            last = ((done.stderr or done.stdout).strip().splitlines() or ["no message"])[-1]
-            url = os.environ["PREFECT_API_URL"]
-            raise SgmError(f"the work pool {pool} could not be made on {url}: {last.strip()}")
-        made.append(pool)
-    return made
 
 
 def embedded_prefect(project: Project) -> IO[str] | None:
