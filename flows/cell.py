@@ -20,7 +20,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.artifacts import cell_artifact
-from flows.progress import Display, describe
+from flows.progress import LOG_SECONDS, Display, describe
 from flows.project import Project
 from flows.setup import initialise
 from flows.tracking import CellRun, Tracking
@@ -33,8 +33,6 @@ from sgm_core.store.files import read_json
 if TYPE_CHECKING:
     from flows.executors import CellExecutor
     from sgm_core.cell import Job
-
-LOG_SECONDS = 15.0  # between two progress lines of a cell in Prefect's log
 
 
 class Observed:

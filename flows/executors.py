@@ -1,4 +1,4 @@
-"""Where a cell runs: in this process, or in a worker process per slot.
+"""Where a cell runs: in this process, in a worker process per slot, or in a work pool (flows.pool).
 
     run(job, emit) -> Outcome        safe to call from several threads; blocks for a free slot
 
@@ -19,9 +19,9 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from types import FrameType, TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol
 
+from flows.stopping import Stoppable
 from flows.workers import GRACE_SECONDS, Ending, Worker, signal_name
 from sgm_core.cell import CELLS, EVALUATIONS, Emit, Job, Outcome, ensure_cell, lookup
 from sgm_core.device import cores, device_class, gpus
@@ -70,7 +70,7 @@ class InProcess:
             return ensure_cell(job, emit)
 
 
-class LocalProcesses:
+class LocalProcesses(Stoppable):
     """Runs each cell in `python -m sgm_core.worker`, `n` of them at once.
 
     As a context manager in the main thread it also passes SIGTERM and Ctrl-C on: its workers get
@@ -92,6 +92,7 @@ class LocalProcesses:
         environment: Mapping[str, str] | None = None,
         retries: int = RETRIES,
     ) -> None:
+        super().__init__()
         if n < 1:
             raise UsageError(f"{VARIABLE}: {n} slots are too few; give 1 or more")
         self.slots = n
@@ -104,7 +105,6 @@ class LocalProcesses:
         self._stopping = threading.Event()
         self._running: set[Worker] = set()
         self._guard = threading.RLock()  # re-entered by a signal handler in the same thread
-        self._previous: dict[int, Any] = {}
 
     def run(self, job: Job, emit: Emit) -> Outcome:
         """See `CellExecutor.run`."""
@@ -151,31 +151,6 @@ class LocalProcesses:
         while self._running and time.monotonic() < deadline:
             time.sleep(0.02)
 
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        while self._previous:
-            number, handler = self._previous.popitem()
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        self.close()
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.stop()
-        handler = self._previous.get(number)
-        if callable(handler):
-            handler(number, frame)
-        elif handler != signal.SIG_IGN:
-            raise SystemExit(128 + number)
-
     def _slot(self, job: Job) -> str:
         """Wait for a free slot, and return its device."""
         while not self._stopping.is_set():
@@ -204,7 +179,7 @@ class LocalProcesses:
 
 def default_executor(
     cells: int | None = None, device: str = "auto", threads: int = 1
-) -> LocalProcesses | InProcess:
+) -> CellExecutor:
     """Choose for this machine: a slot per GPU, or per `threads` cores; no more than `cells`.
 
     Args:
@@ -212,7 +187,8 @@ def default_executor(
         device: `training.device`: auto, cpu or cuda.
         threads: `training.threads` of one cell.
 
-    The environment variable SGM_EXECUTOR overrides the choice: "inprocess", "local" or "local:N".
+    The environment variable SGM_EXECUTOR overrides the choice: "inprocess", "local", "local:N", or
+    "pool": the workers of a Prefect server.
 
     Raises:
         UsageError: SGM_EXECUTOR has another value.
@@ -222,10 +198,14 @@ def default_executor(
     wanted, _, number = os.environ.get(VARIABLE, "").strip().lower().partition(":")
     if wanted == "inprocess" and not number:
         return InProcess()
+    if wanted == "pool" and not number:
+        from flows.pool import PrefectPool
+
+        return PrefectPool()
     if wanted not in ("", "local"):
         raise UsageError(
             f"{VARIABLE} = {os.environ[VARIABLE]!r} is not valid"
-            + did_you_mean(wanted, ["inprocess", "local", "local:N"])
+            + did_you_mean(wanted, ["inprocess", "local", "local:N", "pool"])
         )
     if number:
         if not number.isdigit() or int(number) < 1:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 EVERY = 5.0  # seconds between two lines of a cell where there is no terminal
+LOG_SECONDS = 15.0  # between two progress lines of a cell in Prefect's log
 
 
 class Display:

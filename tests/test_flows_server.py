@@ -26,7 +26,7 @@ def test_a_scheduled_run_of_the_lifecycle(server: dict[str, str], tmp_path: Path
     assert nightly in yaml.read_text()
     yaml.write_text(yaml.read_text().replace(nightly, "      - interval: 20\n"))
     deployed = deploy(folder, server)
-    assert set(deployed) == {"nightly", "cell", "publish"}
+    assert set(deployed) == {"nightly", "cell", "cells", "publish"}
     assert deployed["nightly"]["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
 
     with running(["prefect", "worker", "start", "--pool", "control"], Path("/"), server):

@@ -1,0 +1,266 @@
+"""Cells as runs of the deployment `cells` in the work pool `gpu`: SGM_EXECUTOR=pool.
+
+    run(job) -> chunk -> run of cells/cells on some agent -> the store -> run(job) returns
+
+A deployment run costs seconds, so small cells travel in chunks: what waits is dealt out in pieces that
+shrink towards the end (guided self-scheduling). Agents see the project's folder at the same path. A
+result is read from the store and never from Prefect; Prefect's word is only why there is none.
+
+The idempotency key of a chunk is its cells and the attempt: a parent that was killed and started again
+finds the runs of the first one and waits for them. A run that crashed (its machine died) is asked for
+again a bounded number of times; two that work on one cell after all are kept apart by the store's lease.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from flows.executors import RETRIES, Stopped
+from flows.stopping import Stoppable
+from sgm_core.cell import Emit, Job, Outcome, lookup
+from sgm_core.errors import SgmError, UsageError
+from sgm_core.store.files import sha256_bytes
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import State
+
+DEPLOYMENT, POOL = "cells/cells", "gpu"
+MOST = 16  # cells in a chunk
+UNDER_WAY = 64  # cells that are asked for at once
+GATHER_SECONDS = 0.3  # for jobs that come together
+POLL_SECONDS = 1.0
+AWAY_SECONDS = 300.0  # that a server may be away
+COUNT_SECONDS = 10.0  # between two looks at the workers
+ALONE_SECONDS = 60.0  # between two remarks that there is no worker
+
+
+@dataclass
+class _Ticket:
+    """A job that was asked for; `done` is set when its run has ended, and `state` says how."""
+
+    job: Job
+    emit: Emit
+    done: threading.Event = field(default_factory=threading.Event)
+    state: State[Any] | None = None
+    error: str = ""
+
+
+class PrefectPool(Stoppable):
+    """Sends cells to a work pool in chunks.
+
+    Args:
+        retries: how often a cell is asked for again whose run crashed.
+
+    Raises:
+        UsageError: PREFECT_API_URL is not set.
+    """
+
+    slots = UNDER_WAY
+
+    def __init__(self, retries: int = RETRIES, poll: float = POLL_SECONDS) -> None:
+        super().__init__()
+        if not os.environ.get("PREFECT_API_URL"):
+            raise UsageError(
+                "SGM_EXECUTOR = pool needs PREFECT_API_URL, a Prefect server's address"
+            )
+        self.retries, self.poll = retries, poll
+        self._asked: queue.Queue[_Ticket] = queue.Queue()
+        self._stopping = threading.Event()
+        self._dispatcher: threading.Thread | None = None
+        self._guard = threading.Lock()
+
+    def run(self, job: Job, emit: Emit) -> Outcome:
+        """See `CellExecutor.run`."""
+        name = f"cell {job.spec.name}"
+        for attempt in range(self.retries + 1):
+            finished = lookup(job, emit)
+            if finished is not None:
+                return finished if attempt == 0 else replace(finished, cached=False)
+            ticket = self._ask(job, emit)
+            if ticket.error:
+                raise SgmError(f"{name}: {ticket.error}")
+            finished = lookup(job, emit)
+            if finished is not None:
+                return replace(finished, cached=False)
+            reason = _reason(ticket.state, job)
+            if ticket.state is None or not ticket.state.is_crashed():
+                raise SgmError(f"{name}: {reason}")
+            emit({"event": "message", "text": f"{name}: its run crashed ({reason}); asking again"})
+        raise SgmError(f"{name}: its runs crashed {self.retries + 1} times; see the pool {POOL}")
+
+    def stop(self) -> None:
+        """See `Stoppable.stop`; runs in the pool are cancelled."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """See `Stoppable.close`."""
+        self.stop()
+        if self._dispatcher is not None:
+            self._dispatcher.join(30)
+
+    def _ask(self, job: Job, emit: Emit) -> _Ticket:
+        """Have a job run, and wait until its run has ended."""
+        stopped = Stopped(f"cell {job.spec.name}: stopped; run again to go on with it")
+        ticket = _Ticket(job, emit)
+        with self._guard:
+            if self._stopping.is_set():
+                raise stopped
+            if self._dispatcher is None:
+                self._dispatcher = threading.Thread(target=self._dispatch, daemon=True)
+                self._dispatcher.start()
+        self._asked.put(ticket)
+        ticket.done.wait()
+        if self._stopping.is_set() and ticket.state is None:
+            raise stopped
+        return ticket
+
+    def _dispatch(self) -> None:
+        """Send chunks and watch them, until everything is to stop."""
+        from prefect.client.orchestration import get_client
+
+        waiting: list[_Ticket] = []
+        under_way: dict[UUID, list[_Ticket]] = {}
+        try:
+            with get_client(sync_client=True) as client:
+                watch = _Watch(client)
+                while not self._stopping.is_set():
+                    waiting += self._arrived(idle=not under_way)
+                    watch.look(waiting, under_way)
+                watch.cancel(under_way)
+        except Exception as error:  # the server is away for good: everybody is told
+            text = " ".join(str(error).split())[:200] or type(error).__name__
+            self._give_up([*waiting, *(t for c in under_way.values() for t in c)], text)
+        else:
+            self._give_up([*waiting, *(t for c in under_way.values() for t in c)], "stopped")
+
+    def _give_up(self, tickets: Sequence[_Ticket], text: str) -> None:
+        with self._guard:
+            self._dispatcher = None
+        with contextlib.suppress(queue.Empty):
+            while True:
+                tickets = [*tickets, self._asked.get_nowait()]
+        for ticket in tickets:
+            ticket.error = f"the Prefect server failed: {text}; run again to go on"
+            ticket.done.set()
+
+    def _arrived(self, idle: bool) -> list[_Ticket]:
+        """Return what was asked for meanwhile, after a moment for what comes together."""
+        found = []
+        with contextlib.suppress(queue.Empty):
+            found.append(self._asked.get(timeout=0.2 if idle else self.poll))
+            time.sleep(GATHER_SECONDS)
+            while True:
+                found.append(self._asked.get_nowait())
+        return found
+
+
+class _Watch:
+    """The dispatcher's side of the server."""
+
+    def __init__(self, client: SyncPrefectClient) -> None:
+        from prefect.exceptions import ObjectNotFound
+
+        self.client = client
+        try:
+            self.deployment = client.read_deployment_by_name(DEPLOYMENT).id
+        except ObjectNotFound:
+            raise SgmError(
+                f"there is no deployment {DEPLOYMENT}; run: prefect --no-prompt deploy --all"
+            ) from None
+        self._said = -ALONE_SECONDS
+        self._away = 0.0  # since when the server does not answer
+        self._workers, self._counted = 1, 0.0
+
+    def look(self, waiting: list[_Ticket], under_way: dict[UUID, list[_Ticket]]) -> None:
+        """Send what waits and settle what has ended; a server that is restarted is waited for.
+
+        Every call may be repeated: a chunk leaves `waiting` when its run is known.
+        """
+        import httpx
+
+        try:
+            if waiting or (under_way and time.monotonic() - self._counted > COUNT_SECONDS):
+                self._count([*waiting, *(t for chunk in under_way.values() for t in chunk)])
+            while waiting:
+                size = chunk_size(len(waiting), self._workers)
+                under_way[self.send([ticket.job for ticket in waiting[:size]])] = waiting[:size]
+                del waiting[:size]
+            self.settle(under_way)
+        except httpx.HTTPError:
+            self._away = self._away or time.monotonic()
+            if time.monotonic() - self._away > AWAY_SECONDS:
+                raise
+            time.sleep(POLL_SECONDS)
+        else:
+            self._away = 0.0
+
+    def _count(self, tickets: Sequence[_Ticket]) -> None:
+        """Count the workers that are online; without any, say what to do."""
+        known = self.client.read_workers_for_work_pool(POOL)
+        online = sum(worker.status == "ONLINE" for worker in known)
+        self._workers, self._counted = max(1, online), time.monotonic()
+        if not online and time.monotonic() - self._said > ALONE_SECONDS:
+            self._said = time.monotonic()
+            text = f"no worker of the pool {POOL} is online; start one: sgm worker --gpus all"
+            tickets[0].emit({"event": "message", "text": text})
+
+    def send(self, jobs: Sequence[Job]) -> UUID:
+        """Ask for a run of these jobs; one that an earlier parent asked for is taken over."""
+        texts = [job.to_json() for job in jobs]
+        cells = sha256_bytes("\n".join(sorted(map(_key, jobs))).encode())
+        label = jobs[0].spec.name + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
+        for attempt in range(10_000):
+            run = self.client.create_flow_run_from_deployment(
+                self.deployment,
+                parameters={"jobs": texts, "label": f"{jobs[0].spec.experiment}: {label}"},
+                idempotency_key=f"{cells}-{attempt}",
+            )
+            if run.state is None or not run.state.is_final():
+                return run.id
+        raise SgmError("10,000 runs of the same cells have ended without them; look at their logs")
+
+    def settle(self, under_way: dict[UUID, list[_Ticket]]) -> None:
+        """Tell the tickets whose runs have ended."""
+        for number in list(under_way):
+            state = self.client.read_flow_run(number).state
+            if state is None or not state.is_final():
+                continue
+            for ticket in under_way.pop(number):
+                ticket.state = state
+                ticket.done.set()
+
+    def cancel(self, under_way: dict[UUID, list[_Ticket]]) -> None:
+        """Cancel what runs: its parent was told to stop."""
+        from prefect.states import Cancelling
+
+        for number in under_way:
+            self.client.set_flow_run_state(number, Cancelling(message="the grid was stopped"))
+
+
+def chunk_size(waiting: int, workers: int) -> int:
+    """Return how many of `waiting` cells travel next: half of each worker's share, at most MOST."""
+    return max(1, min(MOST, waiting // (2 * workers)))
+
+
+def _key(job: Job) -> str:
+    """What a job computes."""
+    return f"{job.evaluation_spec(job.spec.key).key}"
+
+
+def _reason(state: State[Any] | None, job: Job) -> str:
+    """Why a run left no result for a job: its own sentence, else the run's."""
+    message = str(state.message or state.name) if state is not None else "it has no state"
+    with contextlib.suppress(ValueError, AttributeError):
+        return str(json.loads(message).get(job.spec.name, message))
+    return message

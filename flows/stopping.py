@@ -1,0 +1,49 @@
+"""Executors that pass SIGTERM and Ctrl-C on to what they have started."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from abc import ABC, abstractmethod
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+
+class Stoppable(ABC):
+    """As a context manager in the main thread: a signal stops the work, then takes its usual course."""
+
+    def __init__(self) -> None:
+        self._previous: dict[int, Any] = {}
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End what runs, and start nothing more; returns at once and may be called from a signal."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """`stop`, and wait until everything has ended."""
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._previous:
+            number, handler = self._previous.popitem()
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        self.close()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.stop()
+        handler = self._previous.get(number)
+        if callable(handler):
+            handler(number, frame)
+        elif handler != signal.SIG_IGN:
+            raise SystemExit(128 + number)

@@ -1,0 +1,141 @@
+"""A grid on a work pool: real server, real workers; chunks, crashes, an interrupted parent. Slow."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from flows_checkout import checkout, environment, evaluated, finished, sgm
+from prefect_server import call, deploy, objects, running, server, until
+
+__all__ = ["server"]  # the fixture
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+CELLS = Path(".sgm", "store", "cells")
+WORKER = ["flows", "worker", "--slots", "2"]
+
+
+def project(folder: Path, server: dict[str, str], steps: int = 60) -> Path:
+    """A deployed checkout whose data is prepared."""
+    checkout(folder, steps=steps)
+    for stage in ("prepare", "reference"):
+        assert sgm(folder, stage, "rolls").returncode == 0
+    assert sgm(folder, "init", "--server", **server).returncode == 0
+    deploy(folder, server)
+    return folder
+
+
+def on_pool(server: dict[str, str]) -> dict[str, str]:
+    return {**server, "SGM_EXECUTOR": "pool"}
+
+
+def runs(server: dict[str, str], since: set[str] = frozenset()) -> list[dict[str, Any]]:  # type: ignore[assignment]
+    """Runs of the flow `cells`, without those that were there before."""
+    flow = call(server, "flows/filter", {"flows": {"name": {"any_": ["cells"]}}})
+    known = {f["id"] for f in flow}
+    return [
+        r for r in objects(server, "flow_runs") if r["flow_id"] in known and r["id"] not in since
+    ]
+
+
+def test_a_grid_is_computed_by_the_workers_once(server: dict[str, str], tmp_path: Path) -> None:
+    folder = project(tmp_path / "project", server)
+    with running(WORKER, folder, server):
+        done = sgm(folder, "grid", "rolls", **on_pool(server))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert evaluated(folder) == ["subvp-mlp-s0", "ve-mlp-s0", "vp-mlp-s0"]
+        states = Counter(run["state_type"] for run in runs(server))
+        assert set(states) == {"COMPLETED"}
+        # Two workers, three cells and a comparison of samplers: nobody waits for a chunk.
+        assert sum(states.values()) == 4
+        before = finished(folder)
+        done = sgm(folder, "grid", "rolls", **on_pool(server))
+        assert done.returncode == 0, done.stderr
+    assert finished(folder) == before
+    assert len(runs(server)) == 4, "a finished cell asks nobody"
+    assert "is finished in" not in done.stdout
+
+
+def test_a_crashed_run_is_asked_for_again_and_its_cell_goes_on(
+    server: dict[str, str], tmp_path: Path
+) -> None:
+    folder = project(tmp_path / "project", server, steps=6000)
+    known = {run["id"] for run in runs(server)}
+    with running(WORKER, folder, server) as worker:
+        grid = subprocess.Popen(
+            [sys.executable, "-m", "flows", "grid", "rolls"],
+            cwd=folder, env=environment(**on_pool(server)), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        until(lambda: any((folder / CELLS).glob("*.work/checkpoint*")), "checkpoint", 120)
+        below = psutil.Process(worker.pid).children(recursive=True)
+        engines = [p for p in below if any("prefect.engine" in word for word in p.cmdline())]
+        engines[0].kill()
+        out, _ = grid.communicate(timeout=400)
+    assert grid.returncode == 0, out
+    assert "its run crashed" in out and "asking again" in out
+    assert len(finished(folder)) == 3
+    states = Counter(run["state_type"] for run in runs(server, known))
+    assert states == {"CRASHED": 1, "COMPLETED": 4}
+    logs = objects(server, "logs")
+    assert any("resumed at step" in entry["message"] for entry in logs)
+
+
+def test_an_interrupted_grid_cancels_its_runs(server: dict[str, str], tmp_path: Path) -> None:
+    folder = project(tmp_path / "project", server, steps=40_000)
+    known = {run["id"] for run in runs(server)}
+    with running(WORKER, folder, server):
+        grid = subprocess.Popen(
+            [sys.executable, "-m", "flows", "grid", "rolls"],
+            cwd=folder, env=environment(**on_pool(server)), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        until(lambda: any((folder / CELLS).glob("*.work/checkpoint*")), "checkpoint", 120)
+        grid.send_signal(signal.SIGTERM)
+        out, _ = grid.communicate(timeout=60)
+        assert grid.returncode not in (0, None), out
+        until(
+            lambda: {r["state_type"] for r in runs(server, known)} <= {"CANCELLED", "CRASHED"},
+            "cancellation", 90,
+        )  # fmt: skip
+        until(lambda: not any(_training(folder)), "end of the training", 30)
+
+
+def test_without_a_worker_it_says_so_and_a_parent_that_comes_back_takes_its_runs_over(
+    server: dict[str, str], tmp_path: Path
+) -> None:
+    folder = project(tmp_path / "project", server)
+    known = {run["id"] for run in runs(server)}
+    log = folder / "grid.log"
+
+    def start() -> subprocess.Popen[bytes]:
+        with log.open("w") as out:
+            return subprocess.Popen(
+                [sys.executable, "-m", "flows", "grid", "rolls"],
+                cwd=folder, env=environment(**on_pool(server)), stdout=out, stderr=out,
+            )  # fmt: skip
+
+    first = start()
+    until(lambda: len(runs(server, known)) == 3, "runs", 60)
+    first.kill()
+    first.wait()
+    second = start()
+    until(lambda: "no worker of the pool gpu is online" in log.read_text(), "remark", 180)
+    with running(WORKER, folder, server):
+        assert second.wait(240) == 0, log.read_text()
+    assert len(runs(server, known)) == 4, "its three runs were taken over; one compares samplers"
+
+
+def _training(folder: Path) -> list[psutil.Process]:
+    """Worker processes of cells of this project."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        line = process.info["cmdline"] or []
+        if "sgm_core.worker" in line and str(folder) in str(process.info["cwd"]):
+            found.append(process)
+    return found

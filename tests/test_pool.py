@@ -1,0 +1,73 @@
+"""How cells are dealt out to a work pool, and what is said when that cannot be."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flows.executors import default_executor
+from flows.pool import MOST, PrefectPool, _reason, chunk_size
+from flows.server import set_up
+from sgm_core.errors import SgmError, UsageError
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4, 16])
+@pytest.mark.parametrize("cells", [1, 3, 9, 64, 256])
+def test_chunks_shrink_and_leave_nobody_idle(cells: int, workers: int) -> None:
+    left, sizes = cells, []
+    while left:
+        sizes.append(chunk_size(left, workers))
+        left -= sizes[-1]
+    assert sum(sizes) == cells
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes) <= MOST
+    assert len(sizes) >= min(cells, workers), "every worker gets something"
+    # The last chunks are single cells: no worker ends long after the others.
+    assert sizes[-min(cells, workers) :] == [1] * min(cells, workers)
+
+
+def test_many_small_cells_cost_few_runs() -> None:
+    left = runs = 256
+    runs = 0
+    while left:
+        left -= chunk_size(left, 4)
+        runs += 1
+    assert runs <= 40  # a run costs some seconds
+
+
+def test_the_reason_of_a_cell_is_its_own() -> None:
+    def state(message: str | None) -> Any:
+        return SimpleNamespace(message=message, name="Failed")
+
+    job: Any = SimpleNamespace(spec=SimpleNamespace(name="vp-mlp-s0"))
+    both = json.dumps({"vp-mlp-s0": "the loss is not finite", "ve-mlp-s0": "memory ran out"})
+    assert _reason(state(both), job) == "the loss is not finite"
+    assert _reason(state("Flow run was cancelled"), job) == "Flow run was cancelled"
+    assert _reason(state(None), job) == "Failed"
+    assert _reason(state("5"), job) == "5"
+
+
+def test_without_a_server_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("SGM_EXECUTOR", "pool")
+    for work in (default_executor, set_up):
+        with pytest.raises(UsageError, match="PREFECT_API_URL"):
+            work()
+
+
+def test_a_server_that_is_away_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "http://127.0.0.1:9/api"
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    monkeypatch.setattr("flows.pool.lookup", lambda *_: None)
+    with pytest.raises(
+        SgmError, match=f"the Prefect server at {url} failed: .*; start it or correct"
+    ):
+        set_up()
+    pool = PrefectPool()
+    job: Any = SimpleNamespace(spec=SimpleNamespace(name="vp-mlp-s0"))
+    with pytest.raises(SgmError, match="cell vp-mlp-s0: the Prefect server failed: .*; run again"):
+        pool.run(job, lambda event: None)
+    pool.close()
