@@ -239,7 +239,9 @@ class CellRun:
         client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
         metrics = final_metrics(outcome)
         client.log_batch(run_id, metrics=metrics[:CHUNK])
-        client.log_inputs(run_id, [dataset_input(project, self.job)])
+        # MLflow looks for the dataset and then inserts it: two cells of one dataset would collide.
+        with project.lock("mlflow-inputs"):
+            client.log_inputs(run_id, [dataset_input(project, self.job)])
         client.log_artifacts(run_id, str(outcome.evaluation.path), "evaluation")
         client.log_artifacts(run_id, str(outcome.cell.path), "model")
         client.set_terminated(run_id, FINISHED)

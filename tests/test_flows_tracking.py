@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -150,3 +152,34 @@ def test_what_the_run_itself_writes_is_not_dirt(tmp_path: Path) -> None:
     assert dirty("clean") == "false"
     assert dirty("ours", "dvc.lock", "reports/rolls/metrics.json") == "false"
     assert dirty("theirs", "code.py") == "true"
+
+
+def test_cells_of_one_dataset_may_finish_together(
+    tmp_path: Path, database: Path, outcome: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow looks for the dataset and then inserts it; two of them at once failed."""
+    from mlflow.entities import Dataset, DatasetInput
+
+    (tmp_path / "mlflow.db").write_bytes(database.read_bytes())
+    monkeypatch.setenv("SGM_HOME", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(tracking_module, "lineage", lambda *_: {})
+    monkeypatch.setattr(tracking_module, "final_metrics", lambda _: [])
+    outcome.evaluation.path = outcome.cell.path
+    together = threading.Barrier(8)
+    tracking = Tracking(Project.at(tmp_path), "toy")
+
+    for attempt in range(3):  # a new dataset each time
+        given = DatasetInput(Dataset(f"data{attempt}", "0" * 8, "local", "{}"))
+        monkeypatch.setattr("flows.dataset_input.dataset_input", lambda *_, found=given: found)
+        runs = [tracking.client.create_run(tracking.id).info.run_id for _ in range(8)]
+
+        def finish(run_id: str) -> None:
+            together.wait(20)
+            CellRun(tracking, "", JOB)._result(outcome, run_id)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(finish, runs))
+    found = tracking.client.search_runs([tracking.id])
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert all(len(run.inputs.dataset_inputs) == 1 for run in found)
