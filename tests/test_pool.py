@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from flows_checkout import ROOT, environment
 
 from flows.executors import default_executor
-from flows.pool import MOST, PrefectPool, _reason, chunk_size
+from flows.pool import MOST, _reason, chunk_size
 from flows.server import set_up
-from sgm_core.errors import SgmError, UsageError
+from sgm_core.errors import UsageError
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4, 16])
@@ -58,16 +61,32 @@ def test_without_a_server_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatc
             work()
 
 
-def test_a_server_that_is_away_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+AWAY = """
+from types import SimpleNamespace
+from flows import pool, server
+from sgm_core.errors import SgmError
+pool.lookup = lambda *_: None
+job = SimpleNamespace(spec=SimpleNamespace(name="vp-mlp-s0"))
+executor = pool.PrefectPool()
+for work in (server.set_up, lambda: executor.run(job, print)):
+    try:
+        work()
+    except SgmError as error:
+        print(error)
+executor.close()
+"""
+
+
+def test_a_server_that_is_away_is_one_sentence() -> None:
+    """In a process of its own: Prefect reads its address once."""
     url = "http://127.0.0.1:9/api"
-    monkeypatch.setenv("PREFECT_API_URL", url)
-    monkeypatch.setattr("flows.pool.lookup", lambda *_: None)
-    with pytest.raises(
-        SgmError, match=f"the Prefect server at {url} failed: .*; start it or correct"
-    ):
-        set_up()
-    pool = PrefectPool()
-    job: Any = SimpleNamespace(spec=SimpleNamespace(name="vp-mlp-s0"))
-    with pytest.raises(SgmError, match="cell vp-mlp-s0: the Prefect server failed: .*; run again"):
-        pool.run(job, lambda event: None)
-    pool.close()
+    done = subprocess.run(
+        [sys.executable, "-c", AWAY], cwd=ROOT, env=environment(PREFECT_API_URL=url),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith(f"the Prefect server at {url} failed: ")
+    assert first.endswith("; start it or correct PREFECT_API_URL")
+    assert second.startswith("cell vp-mlp-s0: the Prefect server failed: ")
+    assert second.endswith("; run again to go on")
