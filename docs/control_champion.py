@@ -72,7 +72,7 @@ class Champion:
         return self.yardstick.judge.predict(drawn.thumbs)
 
     def metrics(self, drawn: Drawn, *names: str) -> dict[str, Any]:
-        rows = self.yardstick.rows(drawn, list(names), None, {}, ("validation",))
+        rows = self.yardstick.rows(drawn, list(names), None, ("validation",))
         return {row["metric"]: row["value"] for row in rows}
 
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -83,19 +83,13 @@ class Agents:
 
     Args:
         slots: of `slots_of`; pool: the work pool; root: the project's folder.
-        environment: variables on top of this process's own.
+        pause: seconds before a worker that ended is started again.
     """
 
     def __init__(
-        self,
-        slots: Sequence[Slot],
-        pool: str,
-        root: Path,
-        environment: Mapping[str, str] | None = None,
-        pause: float = PAUSE_SECONDS,
+        self, slots: Sequence[Slot], pool: str, root: Path, pause: float = PAUSE_SECONDS
     ) -> None:
         self.slots, self.pool, self.root, self.pause = list(slots), pool, root, pause
-        self._environment = dict(environment or {})
         self._stop = threading.Event()
         self._running: dict[Slot, subprocess.Popen[bytes]] = {}
 
@@ -129,7 +123,7 @@ class Agents:
         command = ["worker", "start", "--pool", self.pool, "--type", "process"]
         command += ["--limit", "1", "--name", slot.name]
         leash = [sys.executable, "-c", LEASH, str(os.getpid()), *command]
-        variables = {**os.environ, **self._environment, "CUDA_VISIBLE_DEVICES": slot.device}
+        variables = {**os.environ, "CUDA_VISIBLE_DEVICES": slot.device}
         try:
             # A group of its own: Ctrl-C in a terminal reaches it through us, once.
             process = subprocess.Popen(leash, cwd=self.root, env=variables, process_group=0)

@@ -8,7 +8,6 @@ work pool whose agents share the state folder.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.artifacts import cell_artifact
-from flows.progress import LOG_SECONDS, Display, describe
+from flows.progress import Display, logged
 from flows.project import Project
 from flows.setup import initialise
 from flows.tracking import CellRun, Tracking
@@ -97,18 +96,13 @@ class Observed:
             return outcome, ""
 
     def _work(self, job: Job, log: Any, run: CellRun | None) -> Outcome:
-        logged = time.monotonic()
+        tell = logged(log)
 
         def emit(event: dict[str, Any]) -> None:
-            nonlocal logged
             self.display.event(job.spec.name, event)
             if run is not None:
                 run.event(event)
-            if event.get("event") == "message":
-                log.info("%s", event["text"])
-            elif event.get("event") == "progress" and time.monotonic() - logged > LOG_SECONDS:
-                logged = time.monotonic()
-                log.info("%s", describe(event))
+            tell(event)
 
         return self.executor.run(job, emit)
 

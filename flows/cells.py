@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -11,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Crashed, Failed
 
 from flows.executors import LocalProcesses, Stopped
-from flows.progress import LOG_SECONDS, describe
+from flows.progress import logged
 from sgm_core.errors import SgmError
 from sgm_core.job import Job
 
@@ -26,16 +25,8 @@ def cells(jobs: list[str], label: str) -> State[Any]:
         jobs: as `Job.to_json` writes them.
         label: how the run is called.
     """
-    log, failures, logged = get_run_logger(), {}, time.monotonic()
-
-    def emit(event: dict[str, Any]) -> None:
-        nonlocal logged
-        if event.get("event") == "message":
-            log.info("%s", event["text"])
-        elif time.monotonic() - logged > LOG_SECONDS:
-            logged = time.monotonic()
-            log.info("%s", describe(event))
-
+    log, failures = get_run_logger(), {}
+    emit = logged(log)
     with LocalProcesses(1) as executor:
         for text in jobs:
             job = Job.from_json(text)

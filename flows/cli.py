@@ -15,7 +15,7 @@ import typer
 
 from flows.cli_models import models_app
 from flows.project import Project
-from sgm_core.errors import SgmError, UsageError
+from sgm_core.errors import SgmError
 
 app = typer.Typer(
     name="sgm",
@@ -199,9 +199,9 @@ def worker(
 ) -> None:
     """Run a Prefect worker per GPU (or slot) for the cells of this project, until Ctrl-C."""
     from flows.agents import Agents, slots_of
+    from flows.server import address
 
-    if not os.environ.get("PREFECT_API_URL"):
-        raise UsageError("PREFECT_API_URL is not set; give it the address of the Prefect server")
+    address()
     project = Project.find()
     project.config()
     Agents(slots_of(gpus, slots), pool, project.root).run()

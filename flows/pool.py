@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import threading
 import time
@@ -24,9 +23,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from flows.executors import RETRIES, Stopped
+from flows.server import address
 from flows.stopping import Stoppable
 from sgm_core.cell import Emit, Job, Outcome, lookup
-from sgm_core.errors import SgmError, UsageError
+from sgm_core.errors import SgmError
 from sgm_core.store.files import sha256_bytes
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ class _Ticket:
     error: str = ""
 
 
+UnderWay = dict["UUID", list[_Ticket]]  # run -> the jobs of its chunk
+
+
 class PrefectPool(Stoppable):
     """Sends cells to a work pool in chunks.
 
@@ -68,13 +71,10 @@ class PrefectPool(Stoppable):
 
     slots = UNDER_WAY
 
-    def __init__(self, retries: int = RETRIES, poll: float = POLL_SECONDS) -> None:
+    def __init__(self, retries: int = RETRIES) -> None:
         super().__init__()
-        if not os.environ.get("PREFECT_API_URL"):
-            raise UsageError(
-                "SGM_EXECUTOR = pool needs PREFECT_API_URL, a Prefect server's address"
-            )
-        self.retries, self.poll = retries, poll
+        address()
+        self.retries = retries
         self._asked: queue.Queue[_Ticket] = queue.Queue()
         self._stopping = threading.Event()
         self._dispatcher: threading.Thread | None = None
@@ -83,10 +83,10 @@ class PrefectPool(Stoppable):
     def run(self, job: Job, emit: Emit) -> Outcome:
         """See `CellExecutor.run`."""
         name = f"cell {job.spec.name}"
-        for attempt in range(self.retries + 1):
-            finished = lookup(job, emit)
-            if finished is not None:
-                return finished if attempt == 0 else replace(finished, cached=False)
+        finished = lookup(job, emit)
+        if finished is not None:
+            return finished
+        for _ in range(self.retries + 1):
             ticket = self._ask(job, emit)
             if ticket.error:
                 raise SgmError(f"{name}: {ticket.error}")
@@ -130,7 +130,8 @@ class PrefectPool(Stoppable):
         from prefect.client.orchestration import get_client
 
         waiting: list[_Ticket] = []
-        under_way: dict[UUID, list[_Ticket]] = {}
+        under_way: UnderWay = {}
+        text = "stopped"
         try:
             with get_client(sync_client=True) as client:
                 watch = _Watch(client)
@@ -140,9 +141,7 @@ class PrefectPool(Stoppable):
                 watch.cancel(under_way)
         except Exception as error:  # the server is away for good: everybody is told
             text = " ".join(str(error).split())[:200] or type(error).__name__
-            self._give_up([*waiting, *(t for c in under_way.values() for t in c)], text)
-        else:
-            self._give_up([*waiting, *(t for c in under_way.values() for t in c)], "stopped")
+        self._give_up(_unsettled(waiting, under_way), text)
 
     def _give_up(self, tickets: Sequence[_Ticket], text: str) -> None:
         with self._guard:
@@ -158,7 +157,7 @@ class PrefectPool(Stoppable):
         """Return what was asked for meanwhile, after a moment for what comes together."""
         found = []
         with contextlib.suppress(queue.Empty):
-            found.append(self._asked.get(timeout=0.2 if idle else self.poll))
+            found.append(self._asked.get(timeout=0.2 if idle else POLL_SECONDS))
             time.sleep(GATHER_SECONDS)
             while True:
                 found.append(self._asked.get_nowait())
@@ -182,7 +181,7 @@ class _Watch:
         self._away = 0.0  # since when the server does not answer
         self._workers, self._counted = 1, 0.0
 
-    def look(self, waiting: list[_Ticket], under_way: dict[UUID, list[_Ticket]]) -> None:
+    def look(self, waiting: list[_Ticket], under_way: UnderWay) -> None:
         """Send what waits and settle what has ended; a server that is restarted is waited for.
 
         Every call may be repeated: a chunk leaves `waiting` when its run is known.
@@ -191,7 +190,7 @@ class _Watch:
 
         try:
             if waiting or (under_way and time.monotonic() - self._counted > COUNT_SECONDS):
-                self._count([*waiting, *(t for chunk in under_way.values() for t in chunk)])
+                self._count(_unsettled(waiting, under_way))
             while waiting:
                 size = chunk_size(len(waiting), self._workers)
                 under_way[self.send([ticket.job for ticket in waiting[:size]])] = waiting[:size]
@@ -230,7 +229,7 @@ class _Watch:
                 return run.id
         raise SgmError("10,000 runs of the same cells have ended without them; look at their logs")
 
-    def settle(self, under_way: dict[UUID, list[_Ticket]]) -> None:
+    def settle(self, under_way: UnderWay) -> None:
         """Tell the tickets whose runs have ended."""
         for number in list(under_way):
             state = self.client.read_flow_run(number).state
@@ -240,12 +239,17 @@ class _Watch:
                 ticket.state = state
                 ticket.done.set()
 
-    def cancel(self, under_way: dict[UUID, list[_Ticket]]) -> None:
+    def cancel(self, under_way: UnderWay) -> None:
         """Cancel what runs: its parent was told to stop."""
         from prefect.states import Cancelling
 
         for number in under_way:
             self.client.set_flow_run_state(number, Cancelling(message="the grid was stopped"))
+
+
+def _unsettled(waiting: Sequence[_Ticket], under_way: UnderWay) -> list[_Ticket]:
+    """Every job whose run has not ended."""
+    return [*waiting, *(ticket for chunk in under_way.values() for ticket in chunk)]
 
 
 def chunk_size(waiting: int, workers: int) -> int:
@@ -255,7 +259,7 @@ def chunk_size(waiting: int, workers: int) -> int:
 
 def _key(job: Job) -> str:
     """What a job computes."""
-    return f"{job.evaluation_spec(job.spec.key).key}"
+    return job.evaluation_spec(job.spec.key).key
 
 
 def _reason(state: State[Any] | None, job: Job) -> str:

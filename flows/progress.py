@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,21 @@ if TYPE_CHECKING:
 
 EVERY = 5.0  # seconds between two lines of a cell where there is no terminal
 LOG_SECONDS = 15.0  # between two progress lines of a cell in Prefect's log
+
+
+def logged(log: Any) -> Callable[[dict[str, Any]], None]:
+    """Return what writes a cell's events to a log: every message, and progress now and then."""
+    last = time.monotonic()
+
+    def tell(event: dict[str, Any]) -> None:
+        nonlocal last
+        if event.get("event") == "message":
+            log.info("%s", event["text"])
+        elif event.get("event") == "progress" and time.monotonic() - last > LOG_SECONDS:
+            last = time.monotonic()
+            log.info("%s", describe(event))
+
+    return tell
 
 
 class Display:

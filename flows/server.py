@@ -4,9 +4,9 @@
     automation      a run whose process died with its worker would be "Running" for ever and hold its
                     deployment's slot; without a heartbeat it becomes Crashed
 
-A run tells every HEARTBEAT seconds that it lives (prefect.yaml asks for it); after SILENCE seconds
-without a word, or an end, it is declared dead. Safe to repeat: what is there is left or brought up
-to date.
+A run tells every 30 s that it lives (prefect.yaml asks for it; Prefect does so no more often); after
+SILENCE seconds without a word, or an end, it is declared dead. Safe to repeat: what is there is left or
+brought up to date.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ POOLS = {
     "gpu": "cells; one worker per GPU, each with limit 1",
 }
 AUTOMATION = "sgm: runs without a heartbeat are crashed"
-HEARTBEAT, SILENCE = 30, 90  # seconds; Prefect sends heartbeats no more often than every 30 s
+SILENCE = 90  # seconds
 BEAT = "prefect.flow-run.heartbeat"
 ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
 
@@ -106,12 +106,22 @@ def zombies() -> AutomationCore:
     )
 
 
-@contextmanager
-def _client() -> Iterator[Any]:
-    """A client of the server; its failures become one sentence."""
+def address() -> str:
+    """Return the address of the Prefect server.
+
+    Raises:
+        UsageError: PREFECT_API_URL is not set.
+    """
     url = os.environ.get("PREFECT_API_URL")
     if not url:
         raise UsageError("PREFECT_API_URL is not set; give it the address of the Prefect server")
+    return url
+
+
+@contextmanager
+def _client() -> Iterator[Any]:
+    """A client of the server; its failures become one sentence."""
+    url = address()
     import httpx
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectException

@@ -191,9 +191,8 @@ class _Migration:
             raise SgmError(f"the database of {self.name} could not be migrated: {last}")
         if self.place != self.file:
             with closing(sqlite3.connect(self.place)) as connection:
-                connection.execute(
-                    "PRAGMA wal_checkpoint(TRUNCATE)"
-                )  # one file, or moves lose some
+                # Everything in one file, or the move would lose some.
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self.place.replace(self.file)
             _remove(self.place)
 

@@ -46,18 +46,16 @@ class Yardstick:
         drawn: Drawn,
         names: list[str],
         boot: Bootstrap | None,
-        facts: dict[str, Any],
         splits: Iterable[str] = ("validation", "test"),
     ) -> list[dict[str, Any]]:
         """Measure the metrics `names` of the samples against the splits."""
-        return [scored.row for scored in self.scored(drawn, names, boot, facts, splits)]
+        return [scored.row for scored in self.scored(drawn, names, boot, splits)]
 
     def scored(
         self,
         drawn: Drawn,
         names: list[str],
         boot: Bootstrap | None,
-        facts: dict[str, Any],
         splits: Iterable[str],
     ) -> Iterator[Scored]:
         """Yield the rows with the bootstrap replicates behind their intervals."""
@@ -78,7 +76,7 @@ class Yardstick:
                     continue
                 floor = nearest_floor(self.held.info["floors"], name, split, measure.n)
                 entry = row(name, split, measure, floor)
-                entry["details"] |= self._facts(name, split, facts)
+                entry["details"] |= self._facts(name, split, drawn)
                 yield Scored(entry, measure.replicates)
 
     def closest(self, drawn: Drawn) -> tuple[Array, Array]:
@@ -98,7 +96,7 @@ class Yardstick:
             predicted = self.judge.predict(drawn.thumbs)
         return Images(drawn.features, drawn.labels, predicted, near)
 
-    def _facts(self, name: str, split: str, facts: dict[str, Any]) -> dict[str, Any]:
+    def _facts(self, name: str, split: str, drawn: Drawn) -> dict[str, Any]:
         """What a figure needs to be made again."""
         reference = {
             "split": split,
@@ -110,4 +108,4 @@ class Yardstick:
         if name in EXTRACTED and extractor is not None:
             extra["extractor"] = {k: extractor[k] for k in ("name", "sha256", "dim", "resize")}
             extra["rounded"] = True
-        return {**facts, "reference": reference, **extra}
+        return {**drawn.facts, "reference": reference, **extra}

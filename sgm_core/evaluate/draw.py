@@ -8,8 +8,8 @@ same samples. Pictures are turned into features and thumbnails chunk by chunk: 5
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,8 @@ class Drawn:
 
     `x`: the kept samples in the data's range; `features` of all pictures and `thumbs` of the first
     5,000 (None for points); `labels`: the classes asked for; `finite`: which samples are finite;
-    `nfe`: network evaluations per sample (the largest of the chunks); seconds for all samples.
+    `nfe`: network evaluations per sample (the largest of the chunks); seconds for all samples;
+    `seed`: of the first; `how`: the sampler with its options, grid, steps, and the device.
     """
 
     x: Array
@@ -43,6 +44,13 @@ class Drawn:
     nfe: int
     seconds: float
     cpu_seconds: float
+    seed: int = 0
+    how: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How they were drawn, for the record."""
+        return {**self.how, "nfe": self.nfe, "seeds": [self.seed, self.seed + len(self) - 1]}
 
     def __len__(self) -> int:
         return len(self.finite)
@@ -87,6 +95,7 @@ def draw(
     labels: Array | None,
     span: tuple[float, float] | None,
     embed: Embed | None,
+    device: str,
     progress: Progress,
 ) -> Drawn:
     """Draw n samples.
@@ -100,6 +109,7 @@ def draw(
         labels: class asked for per item (n,), or None.
         span: lowest and highest pixel (images), or None (points).
         embed: pictures and their span -> features (images), or None.
+        device: where the model is, for the record.
         progress: is told of every chunk.
     """
     # Filled in place: lists that are joined at the end would need twice as much.
@@ -145,6 +155,14 @@ def draw(
         nfe,
         seconds,
         cpu,
+        seed,
+        {
+            "sampler": settings.get("sampler"),
+            "options": dict(settings.get("options") or {}),
+            "grid": settings.get("grid"),
+            "steps": settings["steps"],
+            "device": device,
+        },
     )
 
 
@@ -160,6 +178,8 @@ def head(drawn: Drawn, n: int) -> Drawn:
         drawn.nfe,
         drawn.seconds * share,
         drawn.cpu_seconds * share,
+        drawn.seed,
+        drawn.how,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgm_core.data.dataset import Dataset
+from sgm_core.device import device_class
 from sgm_core.errors import SgmError
 from sgm_core.evaluate.draw import Drawn, Progress, chunk_count, draw, head, shares_of_classes
 from sgm_core.evaluate.measure import reason
@@ -44,6 +45,7 @@ class Drawer:
         self.model, self.data, self.held, self.emit = model, data, held, emit
         self.n, self.seed = int(evaluation["samples"]), int(evaluation["seed"])
         self.batch = int(evaluation["batch"])
+        self.device = device_class(str(evaluation.get("device", "auto")))
         keys = ("sampler", "options", "grid", "sigma_min", "guidance", "steps")
         self.settings = {key: sampling[key] for key in keys if key in sampling}
         self.settings.setdefault("sampler", DEFAULT_SAMPLER)
@@ -72,8 +74,8 @@ class Drawer:
         """Draw the samples of the metrics."""
         return self._draw(self.n, self.settings)
 
-    def curve(self, drawn: Drawn) -> Iterator[tuple[int, Drawn]]:
-        """Yield (steps, first samples) for each number of steps that the sampler can do."""
+    def curve(self, drawn: Drawn) -> Iterator[Drawn]:
+        """Yield the first samples at each number of steps that the sampler can do."""
         seen: set[int] = set()
         for steps in self.points:
             if steps == self.settings["steps"]:
@@ -88,7 +90,7 @@ class Drawer:
             # An adaptive sampler spends the same evaluations whatever the steps.
             if part.nfe not in seen:
                 seen.add(part.nfe)
-                yield steps, part
+                yield part
 
     def by(self, sampler: str, steps: int) -> Drawn:
         """Draw the first `curve_samples` samples with another sampler and number of steps.
@@ -124,5 +126,6 @@ class Drawer:
             labels=None if self.labels is None else self.labels[:n],
             span=span,
             embed=self.held.embed,
+            device=self.device,
             progress=self.progress,
         )

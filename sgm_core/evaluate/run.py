@@ -59,9 +59,8 @@ def evaluate(
     with os_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     drawn = drawer.main()
-    facts = session.facts(drawn)
     splits = tuple(evaluation.get("splits", SPLITS))
-    rows = yardstick.rows(drawn, names, session.boot, facts, splits)
+    rows = yardstick.rows(drawn, names, session.boot, splits)
     wanted = [name for name in names if name in CURVE_METRICS or name == session.main]
     curve = _curve(session, drawn, wanted)
     if session.items:
@@ -71,7 +70,7 @@ def evaluate(
     shown = metrics_under(names, session.main)
     under = list(measured_under(drawer, yardstick, shown, others, drawer.curve_n))
     result = {
-        **facts,
+        **drawn.facts,
         **costs(drawn),
         **session.provenance(),
         "format": FORMAT,
@@ -91,9 +90,8 @@ def evaluate(
 def _curve(session: Session, drawn: Drawn, names: list[str]) -> list[dict[str, Any]]:
     """Quality against NFE on the validation split, where a sampler's steps would be chosen."""
     curve = []
-    for steps, part in session.drawer.curve(drawn):
-        facts = session.facts(part) | {"steps": steps}
-        for entry in session.yardstick.rows(part, names, session.boot, facts, ("validation",)):
+    for part in session.drawer.curve(drawn):
+        for entry in session.yardstick.rows(part, names, session.boot, ("validation",)):
             point = {key: entry[key] for key in CURVE_FIELDS}
             curve.append(point | {"nfe": part.nfe})
     return curve

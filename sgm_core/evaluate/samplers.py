@@ -74,10 +74,7 @@ def steps_of(sampler: str, points: list[int]) -> list[int]:
 def _rows(session: Session, drawn: Drawn, name: str, steps: int) -> list[dict[str, Any]]:
     about = {"sampler": name, "steps": steps, "nfe": drawn.nfe, **costs(drawn)}
     names = [metric for metric in session.names if metric in _shown(session)]
-    facts = session.facts(drawn) | {"sampler": name, "steps": steps}
-    if name != session.drawer.sampler:
-        facts["options"] = {}
-    rows = session.yardstick.rows(drawn, names, session.boot, facts, (SPLIT,))
+    rows = session.yardstick.rows(drawn, names, session.boot, (SPLIT,))
     return [about | {key: row[key] for key in FIELDS} for row in rows]
 
 

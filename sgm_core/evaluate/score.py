@@ -44,11 +44,10 @@ def score(
     with os_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     drawn = drawer.main()
-    facts = session.facts(drawn)
-    found = list(session.yardstick.scored(drawn, session.names, session.boot, facts, splits))
+    found = list(session.yardstick.scored(drawn, session.names, session.boot, splits))
     if session.main == metric_of(session.data.kind):
         found += session.likelihood(splits)
-    result = {**facts, **costs(drawn), **session.provenance()}
+    result = {**drawn.facts, **costs(drawn), **session.provenance()}
     result |= {"format": FORMAT, "split": splits[0], "rows": [scored.row for scored in found]}
     replicates = {
         scored.row["metric"]: np.ascontiguousarray(scored.replicates, dtype=np.float64)

@@ -30,7 +30,6 @@ class Session:
     Attributes:
         main: the metric that ranks models of this data; `names`: those that are of samples.
         items: of each split the first items whose likelihood is measured; 0: none.
-        device: "cpu" or "cuda".
     """
 
     data: Dataset
@@ -42,20 +41,6 @@ class Session:
     main: str
     names: list[str]
     items: int
-    device: str
-
-    def facts(self, drawn: Drawn) -> dict[str, Any]:
-        """How samples were drawn, for the record."""
-        settings = self.drawer.settings
-        return {
-            "sampler": self.drawer.sampler,
-            "options": dict(settings.get("options") or {}),
-            "grid": settings.get("grid"),
-            "steps": settings["steps"],
-            "nfe": drawn.nfe,
-            "seeds": [self.drawer.seed, self.drawer.seed + len(drawn) - 1],
-            "device": self.device,
-        }
 
     def provenance(self) -> dict[str, Any]:
         """What the whole measurement was made from, for the record."""
@@ -73,9 +58,9 @@ class Session:
         """Measure the likelihood of the first items of the splits; empty if none are asked for."""
         if not self.items:
             return []
-        settings, batch = self.drawer.settings, self.drawer.batch
+        settings, batch, device = self.drawer.settings, self.drawer.batch, self.drawer.device
         found = likelihood_scores(
-            self.model, self.data, self.items, settings, batch, self.boot, self.device, splits
+            self.model, self.data, self.items, settings, batch, self.boot, device, splits
         )
         return list(found)
 
@@ -112,7 +97,7 @@ def open_session(
     drawer = Drawer(model, config, data, held, sampling, evaluation, emit)
     boot = Bootstrap(int(evaluation["bootstrap"]), drawer.seed)
     yardstick = Yardstick(data, held)
-    return Session(data, held, model, drawer, yardstick, boot, main, names, items, device)
+    return Session(data, held, model, drawer, yardstick, boot, main, names, items)
 
 
 def costs(drawn: Drawn) -> dict[str, Any]:

@@ -63,13 +63,7 @@ def measured_under(
             for first in row["seeds"]:
                 drawn = drawer.under(process, first, n)
                 row["nfe"] = drawn.nfe
-                facts = {
-                    "sampler": drawer.sampler,
-                    "grid": drawer.settings.get("grid"),
-                    "steps": row["steps"],
-                    "nfe": drawn.nfe,
-                }
-                for entry in yardstick.rows(drawn, list(names), None, facts, (SPLIT,)):
+                for entry in yardstick.rows(drawn, list(names), None, (SPLIT,)):
                     found[entry["metric"]].append(entry)
         except SgmError as error:  # the sampler is not for this process, or did not end
             row["reason"] = reason(error)
