@@ -49,6 +49,13 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config pyproject.toml
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory studio/web/node_modules/.installed && npm --prefix studio/web run --silent lint; \
+	  else echo "npm is not there: the studio's JavaScript was not linted"; fi
+
+# What builds and checks the studio's JavaScript. Users need none of it: studio/static is committed.
+studio/web/node_modules/.installed: studio/web/package-lock.json
+	npm --prefix studio/web ci --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 ui: env
 	@$(BIN)/sgm ui

@@ -1,0 +1,56 @@
+/**
+ * Builds `studio/static` from `studio/web`: `npm run build`, or `node build.mjs --out FOLDER`.
+ *
+ * engine.js (TensorFlow.js and the score model), worker.js (the engine in a Worker), app.js (the
+ * page), style.css, index.html and TensorFlow.js' WebAssembly binary. The bytes depend on the
+ * sources and on package-lock.json alone.
+ */
+
+import { cp, mkdir, readdir, rm } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import esbuild from "esbuild";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const { values } = parseArgs({ options: { out: { type: "string" } } });
+const out = resolve(values.out ?? join(here, "..", "static"));
+const WASM = "node_modules/@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm";
+
+/** Threads are off (they need cross-origin isolation), so their glue stays outside. */
+const withoutThreads = {
+  name: "without-threads",
+  setup(build) {
+    const filter = /tfjs-backend-wasm-threaded-simd(\.worker)?\.js$/;
+    build.onResolve({ filter }, (found) => ({ path: found.path, namespace: "none" }));
+    build.onLoad({ filter: /.*/, namespace: "none" }, () => ({
+      contents: "export default null; export const wasmWorkerContents = '';",
+    }));
+  },
+};
+
+await mkdir(out, { recursive: true });
+for (const file of await readdir(out)) await rm(join(out, file), { recursive: true });
+await esbuild.build({
+  absWorkingDir: here,
+  entryPoints: {
+    engine: "src/engine/index.js",
+    worker: "src/engine/worker.js",
+    app: "src/page/main.js",
+    style: "style/main.css",
+  },
+  outdir: out,
+  bundle: true,
+  format: "esm",
+  platform: "browser",
+  target: ["es2022"],
+  minify: true,
+  legalComments: "none",
+  // What looks for Node's `process` finds none: the same file runs in a page, a Worker and Node.
+  define: { process: "undefined" },
+  external: ["./engine.js"],
+  plugins: [withoutThreads],
+  logLevel: "warning",
+});
+await cp(join(here, "index.html"), join(out, "index.html"));
+await cp(join(here, WASM), join(out, "tfjs-backend-wasm-simd.wasm"));

@@ -1,0 +1,8 @@
+/** The engine: score models on TensorFlow.js. See docs/studio.md, "The engine". */
+
+export { memory } from "@tensorflow/tfjs-core";
+export { start } from "./backend.js";
+export { UsageError } from "./errors.js";
+export { ScoreModel } from "./model.js";
+export { makeProcess, PROCESSES } from "./process/index.js";
+export { SAMPLERS, samplerFits } from "./sample/index.js";

@@ -1,0 +1,223 @@
+/**
+ * A score-based generative model in the browser: the same networks, processes and samplers as
+ * sgm_core, from the same files.
+ *
+ *     const model = await ScoreModel.load("/api/models/sgm-digits/3/files");
+ *     const x = await model.generate({ n: 4, seed: 1, steps: 25, onStep: ({ x0 }) => draw(x0) });
+ */
+
+import { start } from "./backend.js";
+import { readBundle, writeBundle } from "./bundle.js";
+import { Denoiser } from "./denoiser.js";
+import { number } from "./errors.js";
+import { Frame } from "./frame.js";
+import { seedsFrom } from "./math/noise.js";
+import { makeNet, netFields } from "./net/index.js";
+import { makeProcess, processFields } from "./process/index.js";
+import { makeSampler, settingsOf } from "./sample/index.js";
+import { fill, TRAINING } from "./settings.js";
+import { DataSpace, describe } from "./space.js";
+import { along } from "./state.js";
+
+export class ScoreModel {
+  /**
+   * @param {object} options
+   * @param {number} [options.num_timesteps] number of noise levels that training draws from
+   * @param {number | number[]} [options.img_size] height and width
+   * @param {number} [options.num_channels] 1 to 4
+   * @param {number[]} [options.shape] instead of the two above: [d] for points, [C, H, W] for images
+   * @param {string | object} [options.process] name or {kind, ...parameters}
+   * @param {string | object} [options.net] name or {kind, ...parameters}; default by shape
+   * @param {string[]} [options.labels] class names
+   * @param {object} [options.training] fields of training that differ from the defaults
+   * @param {object} [options.sampling] fields of sampling that differ from the defaults
+   * @param {number} [options.seed] of the initial weights and of training noise
+   * data_range, center, scale, sigma_data: as in Python
+   */
+  constructor({
+    num_timesteps = 1000,
+    img_size = 64,
+    num_channels = 3,
+    shape,
+    process = "vp",
+    net,
+    training,
+    sampling,
+    seed = 0,
+    ...data
+  } = {}) {
+    const full = shape ?? [num_channels, ...(Array.isArray(img_size) ? img_size : [img_size, img_size])];
+    this.num_timesteps = number("num_timesteps", num_timesteps, { low: 1, whole: true });
+    const fields = fill("training", TRAINING, training);
+    if (training?.steps && !training.schedule) fields.schedule = "cosine";
+    this.assemble(
+      {
+        process: processFields(process),
+        net: netFields(net, full),
+        parametrisation: fields.parametrisation,
+        data: describe({ shape: full, ...data }),
+        sampling: settingsOf({ sampler: "multistep_sde", options: {} }, sampling ?? {}),
+      },
+      fields,
+      seed,
+    );
+    this.net.parameters.draw(seed);
+  }
+
+  /**
+   * Read a model that the pipeline, Python's `save` or this `save` wrote.
+   * @param {string | {config: object, weights: Uint8Array}} source URL of a folder, or its contents
+   * @param {object} [options] see bundle.js
+   */
+  static async load(source, options) {
+    const { config, weights } = await readBundle(source, options);
+    const model = Object.create(ScoreModel.prototype);
+    model.num_timesteps = 1000;
+    const sampling = settingsOf({ sampler: "multistep_sde", options: {} }, config.sampling ?? {});
+    const training = fill("training", TRAINING, { parametrisation: config.parametrisation });
+    model.assemble({ ...config, sampling }, training, 0);
+    model.net.parameters.read(weights);
+    return model;
+  }
+
+  assemble(config, training, seed) {
+    const { data } = config;
+    this.config = config;
+    this.training = training;
+    this.seed = seed;
+    this.space = new DataSpace(data);
+    this.shape = data.shape;
+    this.labels = data.labels;
+    this.process = makeProcess(config.process);
+    this.frame = new Frame(this.process, data.sigma_data, config.parametrisation);
+    this.net = makeNet(netFields(config.net, data.shape), {
+      shape: data.shape,
+      inChannels: this.frame.inChannels,
+      sigmaData: data.sigma_data,
+      classes: data.labels.length,
+    });
+  }
+
+  /** Number of trainable numbers. */
+  get parameters() {
+    return this.net.parameters.count;
+  }
+
+  /**
+   * Draw samples; returns (n, ...shape) in the data's range, flat in C order.
+   * @param {Parameters<ScoreModel["sample"]>[0]} [options]
+   */
+  async generate(options) {
+    return (await this.sample(options)).x;
+  }
+
+  /**
+   * Draw samples, and say what they cost.
+   * @param {object} [options]
+   * @param {number} [options.n]
+   * @param {number | bigint} [options.seed] sample i uses seed + i
+   * @param {number} [options.steps] with sampler, options, grid, sigma_min, guidance: default to the model's
+   * @param {number} [options.sigma_max] first noise level of the grid
+   * @param {number | string | ArrayLike<number>} [options.label] -1: no class; default: classes in turn
+   * @param {string | object} [options.process] to sample under instead of the trained one
+   * @param {Float64Array} [options.start] states (n, k, d) at the grid's first time
+   * @param {(frame: object) => unknown} [options.onStep] called each step with {step, steps, t, sigma,
+   *   xt, x0, u, ms}: xt = x_0 + sigma eps and x0 in the data's range, u the state of the process in
+   *   model space; returning false stops there
+   * @param {AbortSignal} [options.signal] stops within one step, with an AbortError
+   */
+  async sample({
+    n = 1,
+    seed = 0,
+    label,
+    process,
+    start: state,
+    sigma_max,
+    onStep,
+    signal,
+    ...given
+  } = {}) {
+    number("n", n, { low: 1, whole: true });
+    await start();
+    const settings = settingsOf(this.config.sampling, given);
+    const seeds = seedsFrom(seed, n);
+    const labels = this.space.classes(label, n);
+    const denoiser = new Denoiser(
+      this.current,
+      this.frame,
+      this.space.size,
+      process && makeProcess(process),
+    );
+    const { guidance } = settings;
+    const call = {
+      process: denoiser.process,
+      size: denoiser.size,
+      denoise: (u, t) => denoiser.denoise(u, t, { labels, guidance }),
+    };
+    const began = performance.now();
+    const sampler = makeSampler({ ...settings, sigma_max });
+    const report = onStep && this.reporter(sampler, denoiser.process, onStep);
+    const x = this.space.toData(await sampler.run(call, seeds, { start: state, signal, onStep: report }));
+    return { x, labels, nfe: denoiser.nfe, seconds: (performance.now() - began) / 1000 };
+  }
+
+  reporter(sampler, process, onStep) {
+    let last = performance.now();
+    return async (step, t, u, x0) => {
+      const now = performance.now();
+      const y = along(process.statistic(t), u, this.space.size);
+      const answer = await onStep({
+        step,
+        steps: sampler.times.length,
+        t,
+        sigma: process.sigmaEff(t),
+        xt: this.space.toData(y, false),
+        x0: this.space.toData(x0, false),
+        u: Float32Array.from(u),
+        ms: now - last,
+      });
+      last = performance.now();
+      return answer;
+    };
+  }
+
+  /** The network that samples are drawn with: of the averaged weights, once there are any. */
+  get current() {
+    return this.net;
+  }
+
+  /**
+   * Return the score of the data smoothed to sigma_eff(t), at x (n, ...shape) in the data's own range:
+   * (D(y; sigma) - y) / sigma^2 per model-space unit, divided by `scale`.
+   * @param {ArrayLike<number>} x
+   * @param {number} t
+   * @returns {Promise<Float32Array>} (n, ...shape)
+   */
+  async score(x, t) {
+    await start();
+    const y = this.space.toModel(x);
+    const { size, scale } = this.space;
+    const denoiser = new Denoiser(this.current, this.frame, size);
+    const mean = denoiser.process.mean(t);
+    const n = y.length / size;
+    const u = new Float64Array(n * mean.length * size);
+    for (let i = 0; i < n; i++) {
+      mean.forEach((m, c) => {
+        for (let j = 0; j < size; j++) u[(i * mean.length + c) * size + j] = m * y[i * size + j];
+      });
+    }
+    const x0 = await denoiser.denoise(u, t);
+    const sigma = denoiser.process.sigmaEff(t);
+    return Float32Array.from(x0, (v, i) => (v - y[i]) / sigma ** 2 / scale[i % size]);
+  }
+
+  /** Return {config, weights}: the files of a folder that Python's ScoreModel.load reads. */
+  async save() {
+    return writeBundle({ ...this.config, parameters: this.parameters }, this.net.parameters.write());
+  }
+
+  /** Free what the model holds on the device. */
+  dispose() {
+    this.net.parameters.release();
+  }
+}
