@@ -5,9 +5,9 @@
 A slot is a GPU, or a share of the CPU's cores. The results come from the store, never from the
 worker's words: a finished cell is found there whoever made it and whatever happened afterwards.
 
-A worker that a signal killed (kill -9, the kernel out of memory) is started again a bounded number
-of times and resumes from its checkpoint; one that ended with an error is not, since the same input
-gives the same error.
+A slot's process takes one cell after the other (flows.workers). A worker that a signal killed (kill -9,
+the kernel out of memory) is started again a bounded number of times and resumes from its checkpoint;
+one that ended with an error is not, since the same input gives the same error.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 from flows.stopping import Stoppable
-from flows.workers import GRACE_SECONDS, Ending, Worker, signal_name
+from flows.workers import GRACE_SECONDS, Ending, Kind, Worker, signal_name
 from sgm_core.cell import CELLS, EVALUATIONS, Emit, Job, Outcome, ensure_cell, lookup
 from sgm_core.device import cores, device_class, gpus
 from sgm_core.errors import SgmError, UsageError, did_you_mean
@@ -56,6 +58,14 @@ class Stopped(SgmError):
     exit_code = 143
 
 
+@dataclass
+class _Slot:
+    """A device, and the worker that idles on it."""
+
+    device: str
+    worker: Worker | None = None
+
+
 class InProcess:
     """Runs cells one after the other in this process: simplest, and best for debugging."""
 
@@ -71,11 +81,12 @@ class InProcess:
 
 
 class LocalProcesses(Stoppable):
-    """Runs each cell in `python -m sgm_core.worker`, `n` of them at once.
+    """Runs cells in `n` processes `python -m sgm_core.worker` at once; a slot keeps its process.
 
     As a context manager in the main thread it also passes SIGTERM and Ctrl-C on: its workers get
     SIGTERM at once and SIGKILL after 10 s, then the signal takes its usual course. Without it, and
     after kill -9 of this process, the workers notice that their parent is gone and end by themselves.
+    `close`, the end of the context, ends those that idle.
 
     Args:
         n: slots.
@@ -98,23 +109,29 @@ class LocalProcesses(Stoppable):
         self.slots = n
         self.retries = retries
         self._environment = dict(environment or {})
-        self._free: queue.Queue[str] = queue.Queue()
         devices = gpus() if devices is None else devices
-        for slot in range(n):
-            self._free.put(devices[slot % len(devices)] if devices else "")
+        self._slots = [_Slot(devices[i % len(devices)] if devices else "") for i in range(n)]
+        # The slot that was used last comes first: its process is warm.
+        self._free: queue.LifoQueue[_Slot] = queue.LifoQueue()
+        for slot in reversed(self._slots):
+            self._free.put(slot)
         self._stopping = threading.Event()
         self._running: set[Worker] = set()
         self._guard = threading.RLock()  # re-entered by a signal handler in the same thread
+        # A worker dies with the thread that made it, and those who ask for cells come and go.
+        self._starter = ThreadPoolExecutor(1, "sgm-start")
 
     def run(self, job: Job, emit: Emit) -> Outcome:
         """See `CellExecutor.run`."""
         finished = lookup(job, emit)
         if finished is not None:
             return finished
-        device = self._slot(job)
+        slot = self._slot(job)
         try:
             for attempt in range(self.retries + 1):
-                ending = self._attempt(job, device, emit)
+                ending = self._attempt(job, slot, emit)
+                while ending.outdated:
+                    ending = self._attempt(job, slot, emit)
                 if not ending.signal:
                     return _result(job, ending)
                 if attempt < self.retries:
@@ -123,7 +140,7 @@ class LocalProcesses(Stoppable):
                     text += f"({attempt + 1} of {self.retries})"
                     emit({"event": "message", "text": text})
         finally:
-            self._free.put(device)
+            self._free.put(slot)
         advice = "run again to go on with it"
         if ending.signal == signal.SIGKILL:
             advice = "it may need more memory: lower training.batch or set SGM_EXECUTOR=local:1"
@@ -150,31 +167,48 @@ class LocalProcesses(Stoppable):
         deadline = time.monotonic() + GRACE_SECONDS + 5
         while self._running and time.monotonic() < deadline:
             time.sleep(0.02)
+        with self._guard:
+            idle = [s.worker for s in self._slots if s.worker and s.worker not in self._running]
+        for worker in idle:
+            worker.end(grace=0)
+        self._starter.shutdown(wait=False)
 
-    def _slot(self, job: Job) -> str:
-        """Wait for a free slot, and return its device."""
+    def _slot(self, job: Job) -> _Slot:
+        """Wait for a free slot."""
         while not self._stopping.is_set():
             with contextlib.suppress(queue.Empty):
                 return self._free.get(timeout=0.2)
         raise Stopped(f"cell {job.spec.name}: not started, because everything is being stopped")
 
-    def _attempt(self, job: Job, device: str, emit: Emit) -> Ending:
-        """Run one worker to its end."""
+    def _attempt(self, job: Job, slot: _Slot, emit: Emit) -> Ending:
+        """Have one worker do the job, that of the slot if it fits."""
         stopped = Stopped(f"cell {job.spec.name}: stopped; run again to go on with it")
-        visible = device if job.spec.training["device"] == "cuda" else ""
-        with self._guard:
-            if self._stopping.is_set():
-                raise stopped
-            worker = Worker(job, visible, self._environment)
-            self._running.add(worker)
+        visible = slot.device if job.spec.training["device"] == "cuda" else ""
+        worker = self._worker(slot, Kind.of(job, visible), stopped)
         try:
-            ending = worker.follow(emit)
+            ending = worker.follow(job, emit)
+            slot.worker = worker if ending.done else None
         finally:
             with self._guard:
                 self._running.discard(worker)
         if self._stopping.is_set() and not ending.done:
             raise stopped
         return ending
+
+    def _worker(self, slot: _Slot, kind: Kind, stopped: Stopped) -> Worker:
+        """Return the slot's worker, or a new one where it does not fit; it counts as running."""
+        old, slot.worker = slot.worker, None
+        if old is not None and not (old.usable and old.kind == kind):
+            old.end(grace=0)
+            old = None
+        with self._guard:
+            if self._stopping.is_set():
+                if old is not None:
+                    old.end(grace=0)
+                raise stopped
+            worker = old or self._starter.submit(Worker, kind, self._environment).result()
+            self._running.add(worker)
+        return worker
 
 
 def default_executor(

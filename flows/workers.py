@@ -1,7 +1,8 @@
-"""One worker process, from its start to its last words.
+"""One worker process: it takes one cell after the other, so that torch is imported once.
 
-`python -m sgm_core.worker -` gets its job on stdin, tells events as JSON lines on stdout and leads
-its own process group, so that ending it ends whatever it has started too.
+`python -m sgm_core.worker -` gets jobs on stdin, tells events as JSON lines on stdout and leads its own
+process group, so that ending it ends whatever it has started too. A process serves cells of one kind
+(device, threads, modules of the user's own) and a bounded number of them; an error or a signal ends it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sgm_core.cell import Emit, Job
-from sgm_core.code import ROOT
+from sgm_core.code import PACKAGE, ROOT
 from sgm_core.errors import SgmError
 from sgm_core.worker import PARENT, thread_environment
 
@@ -27,9 +29,41 @@ GRACE_SECONDS = 10.0
 TAIL_LINES = 40
 
 
+MOST_JOBS = 64  # of one process: whatever a library leaks is bounded
+MOST_BYTES = 2 << 30  # of its memory; a process that holds more takes no other job
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a process cannot change: jobs that differ in it get different processes.
+
+    Attributes:
+        device: value of CUDA_VISIBLE_DEVICES ("": none).
+        threads: variables that libraries read when they start.
+        folder: of the modules of custom processes.
+        modules: those that its cells import; one may change what torch does for everybody.
+    """
+
+    device: str
+    threads: tuple[tuple[str, str], ...]
+    folder: Path | None
+    modules: tuple[str, ...]
+
+    @classmethod
+    def of(cls, job: Job, device: str) -> Kind:
+        """Return the kind of process that a job needs on a device."""
+        threads = tuple(sorted(thread_environment(job.spec.training).items()))
+        if job.modules is None:
+            return cls(device, threads, None, ())
+        found = {*job.spec.modules, *job.evaluation_spec("").modules}
+        own = sorted(name for name in found if name.partition(".")[0] != PACKAGE)
+        return cls(device, threads, job.modules, tuple(own))
+
+
 @dataclass(frozen=True)
 class Ending:
-    """How a worker ended: exit code (minus the signal, if one killed it), last event, last words."""
+    """How a job ended: exit code of its process (minus the signal, if one killed it; 0 while it
+    lives), last event, last words."""
 
     code: int
     last: dict[str, Any]
@@ -39,6 +73,11 @@ class Ending:
     def done(self) -> bool:
         """It said that the cell is finished."""
         return self.last.get("event") == "done"
+
+    @property
+    def outdated(self) -> bool:
+        """It did nothing, since its code was edited; a new process can."""
+        return self.last.get("event") == "outdated"
 
     @property
     def signal(self) -> int:
@@ -51,26 +90,28 @@ class Ending:
 class Worker:
     """A running worker.
 
+    Its death is tied to the thread that makes it: the kernel ends it when that thread ends.
+
     Args:
-        job: the cell.
-        device: value of CUDA_VISIBLE_DEVICES ("": none).
+        kind: what it is for.
         environment: variables on top of this process's own.
 
     Raises:
         SgmError: the process cannot be started.
     """
 
-    def __init__(self, job: Job, device: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, kind: Kind, environment: Mapping[str, str]) -> None:
         paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         variables = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-            "CUDA_VISIBLE_DEVICES": device,
+            "CUDA_VISIBLE_DEVICES": kind.device,
             PARENT: str(os.getpid()),
-            **thread_environment(job.spec.training),
+            **dict(kind.threads),
             **environment,
         }
-        self._job = job
+        self.kind = kind
+        self._jobs, self._resident = 0, 0
         self._words: deque[str] = deque(maxlen=TAIL_LINES)
         try:
             self._process = subprocess.Popen(
@@ -85,7 +126,7 @@ class Worker:
                 process_group=0,
             )
         except OSError as error:
-            raise SgmError(f"cell {job.spec.name}: no process could be started ({error})") from None
+            raise SgmError(f"no process could be started for a cell ({error})") from None
         assert self._process.stderr is not None
         self._reaper = threading.Thread(target=self._reap, daemon=True)
         self._reader = threading.Thread(
@@ -94,29 +135,38 @@ class Worker:
         self._reaper.start()
         self._reader.start()
 
-    def follow(self, emit: Emit) -> Ending:
-        """Hand over the job, pass events to `emit` until the worker ends, and say how it did.
+    @property
+    def usable(self) -> bool:
+        """Whether it can take another job."""
+        fresh = self._jobs < MOST_JOBS and self._resident < MOST_BYTES
+        return fresh and self._reaper.is_alive()
+
+    def follow(self, job: Job, emit: Emit) -> Ending:
+        """Hand over a job, pass events to `emit` until the job ends, and say how it did.
 
         If `emit` raises, or Ctrl-C arrives, the worker is ended first.
         """
         process = self._process
-        assert process.stdin and process.stdout and process.stderr
+        assert process.stdin and process.stdout
         last: dict[str, Any] = {}
+        self._words.clear()
         try:
             with contextlib.suppress(BrokenPipeError):  # it has died; its exit code tells
-                process.stdin.write(self._job.to_json())
-                process.stdin.close()
+                process.stdin.write(job.to_line())
+                process.stdin.flush()
             for line in process.stdout:
                 last = _event(line) or last
                 if last.get("event") in ("progress", "message"):
                     emit(last)
+                elif last.get("event") == "done":
+                    self._jobs += 1
+                    self._resident = int(last.get("resident", 0))
+                    return Ending(0, last, "")
             self._reaper.join()
-        finally:
-            self._end()
-            process.wait()
-            self._reader.join(timeout=5)
-            for stream in (process.stdout, process.stderr):
-                stream.close()
+        except BaseException:
+            self.end()
+            raise
+        self.end()
         words = next((line.strip() for line in reversed(self._words) if line.strip()), "")
         return Ending(process.returncode, last, words)
 
@@ -126,13 +176,19 @@ class Worker:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
 
-    def _end(self) -> None:
-        if self._reaper.is_alive():
+    def end(self, grace: float = GRACE_SECONDS) -> None:
+        """End it: SIGTERM, and SIGKILL after `grace` seconds (0: at once, for one that idles)."""
+        if grace and self._reaper.is_alive():
             self.signal(signal.SIGTERM)
-            self._reaper.join(GRACE_SECONDS)
+            self._reaper.join(grace)
         if self._reaper.is_alive():
             self.signal(signal.SIGKILL)
             self._reaper.join()
+        self._process.wait()
+        self._reader.join(timeout=5)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()  # type: ignore[union-attr]
 
     def _reap(self) -> None:
         """When the worker ends, end what is left of its group: it might hold the pipes open."""

@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sgm_core.code import closure_hash
+from sgm_core.code import closure_hash, module_hashes
 from sgm_core.device import device_class
 from sgm_core.errors import SgmError
 from sgm_core.job import Job, jobs_of
@@ -89,20 +89,18 @@ def ensure_cell(job: Job, emit: Emit) -> Outcome:
         return summary
 
     def evaluate(work: Path) -> dict[str, Any]:
-        built.append(EVALUATIONS)
-        check_code(spec.modules, measured["code"])
         module, _, function = job.task.partition(":")
         measure, settings = getattr(import_module(module), function), (job.sampling, job.evaluation)
+        built.append(EVALUATIONS)
+        check_code(spec.modules, measured["code"])
         summary: dict[str, Any] = measure(
             cell.path, job.dataset, job.reference, *settings, work, emit
         )
         return summary
 
-    # Both hashes before anything is imported: an edit from here on is refused, not stored under
-    # the new code's key.
-    planned = job.evaluation_spec("")
-    for modules in (job.spec.modules, planned.modules):
-        _loaded.setdefault(" ".join(modules), closure_hash(modules))
+    # Before anything is imported: an edit from here on is refused, not stored under the new key.
+    for name, digest in _hashes(job).items():
+        _loaded.setdefault(name, digest)
     identity = job.spec.identity()
     with _named(job.spec.name):
         cell = store.ensure(CELLS, identity_key(identity), train, {**labels, **identity}, log)
@@ -114,14 +112,26 @@ def ensure_cell(job: Job, emit: Emit) -> Outcome:
     return Outcome(job.spec, cell, evaluation, cached=not built)
 
 
+# Module -> its hash when this process was about to import it.
 _loaded: dict[str, str] = {}
+
+
+def outdated(job: Job) -> bool:
+    """Return whether code that this job needs was edited after this process had imported it."""
+    return any(_loaded.get(name, digest) != digest for name, digest in _hashes(job).items())
 
 
 def check_code(modules: list[str], planned: str) -> None:
     """Refuse to compute under a key that stands for other code than this process has loaded."""
-    now = closure_hash(modules)
-    if planned != now or _loaded.setdefault(" ".join(modules), now) != now:
+    now = module_hashes(modules)
+    if planned != closure_hash(modules) or any(
+        _loaded.setdefault(m, h) != h for m, h in now.items()
+    ):
         raise SgmError("sgm_core was edited while this process was running; start it again")
+
+
+def _hashes(job: Job) -> dict[str, str]:
+    return module_hashes([*job.spec.modules, *job.evaluation_spec("").modules])
 
 
 def _log(emit: Emit | None) -> Callable[[str], None] | None:

@@ -53,6 +53,14 @@ def closure_hash(modules: Iterable[str], root: Path = ROOT) -> str:
     Raises:
         SgmError: a module does not exist, or a file has a syntax error (file and line named).
     """
+    digest = hashlib.sha256()
+    for name, part in module_hashes(modules, root).items():
+        digest.update(f"{name} {part}\n".encode())
+    return digest.hexdigest()
+
+
+def module_hashes(modules: Iterable[str], root: Path = ROOT) -> dict[str, str]:
+    """Return the hash of every module in the closure of `modules`; the errors of `closure_hash`."""
     asked = (tuple(sorted(set(modules))), str(root))
     if asked in _known:
         places, signature, known = _known[asked]
@@ -62,15 +70,14 @@ def closure_hash(modules: Iterable[str], root: Path = ROOT) -> str:
     # Folders too: a new file can make an imported name a module.
     places = sorted({str(place) for _, path in found for place in (path, path.parent)})
     signature = _signature(places)
-    digest = hashlib.sha256()
-    for name, path in found:
-        digest.update(f"{name} {_read(path).digest}\n".encode())
-    _known[asked] = places, signature, digest.hexdigest()
-    return digest.hexdigest()
+    hashes = {name: _read(path).digest for name, path in found}
+    _known[asked] = places, signature, hashes
+    return hashes
 
 
 # What was asked before -> the files and folders it depended on, their state, the answer.
-_known: dict[tuple[tuple[str, ...], str], tuple[list[str], list[tuple[int, ...]], str]] = {}
+Known = tuple[list[str], list[tuple[int, ...]], dict[str, str]]
+_known: dict[tuple[tuple[str, ...], str], Known] = {}
 
 
 def _signature(places: list[str]) -> list[tuple[int, ...]]:

@@ -54,6 +54,10 @@ class Job:
             values[name] = str(Path(values[name]).absolute())
         return json.dumps(values, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
+    def to_line(self) -> str:
+        """The job as one line."""
+        return " ".join(self.to_json().split("\n")) + "\n"
+
     @classmethod
     def from_json(cls, text: str) -> Job:
         """Read what `to_json` wrote.

@@ -1,10 +1,17 @@
-"""One cell in a process of its own: `python -m sgm_core.worker JOB.json` ("-": the job on stdin).
+"""Cells in a process of its own: `python -m sgm_core.worker JOB.json`, or `-`: jobs on stdin.
 
-stdout carries one JSON object a line, and nothing else (whatever a library prints goes to stderr):
+On stdin jobs come one a line, as `Job.to_line` writes them, until its end; each is computed as in a new
+process (sgm_core.renew). stdout carries one JSON object a line, and nothing else (whatever a library
+prints goes to stderr):
 
     {"event": "progress" | "message", ...}                              as emitted by the work
-    {"event": "error", "message": ..., "exit_code": ...}                at most one, at the end
-    {"event": "done", "cell": key, "evaluation": key, "cached": bool}   at most one, at the end
+    {"event": "done", "cell": key, "evaluation": key, "cached": bool,   the end of one job
+     "resident": bytes}
+    {"event": "outdated"}                                               instead of a job: its code was
+                                                                        edited; ask a new process
+    {"event": "error", "message": ..., "exit_code": ...}                the end of a job and the process
+
+After an error nothing else is computed here: whatever state it left is gone with the process.
 
 The process leads its own process group and does not outlive its parent: when the parent dies it
 is sent SIGTERM (a checkpoint is saved), and after a grace time the whole group is killed. Exit
@@ -22,13 +29,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sgm_core.cell import Job, ensure_cell
+from sgm_core.cell import Job, ensure_cell, outdated
 from sgm_core.config.custom import use_folder
 from sgm_core.errors import SgmError, UsageError
+from sgm_core.renew import renewed, resident
 
 GRACE_SECONDS = 10.0
 PARENT_POLL_SECONDS = 0.5
@@ -44,8 +52,8 @@ class Terminated(SgmError):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one job; return the exit code."""
-    emit, name = _private_stdout(), ""
+    """Run the jobs; return the exit code."""
+    emit = _private_stdout()
     try:
         signal.signal(signal.SIGTERM, _terminated)
         if os.getpgrp() != os.getpid():
@@ -53,10 +61,28 @@ def main(argv: list[str] | None = None) -> int:
                 os.setpgid(0, 0)
         # Named by the parent, because it may have died before this line.
         die_with_parent(int(os.environ.pop(PARENT, os.getppid())))
-        job = _read_job(sys.argv[1:] if argv is None else argv)
-        name = f"cell {job.spec.name}: "
-        if job.modules is not None:
-            use_folder(job.modules)
+        for number, text in enumerate(_texts(sys.argv[1:] if argv is None else argv)):
+            with renewed():
+                job = Job.from_json(text)
+                if job.modules is not None:
+                    use_folder(job.modules)
+                if number and outdated(job):
+                    emit({"event": "outdated"})
+                    return 0
+                code = _work(job, emit)
+            if code:
+                return code
+    except SgmError as error:
+        return _failed(emit, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _failed(emit, "interrupted", 130)
+    return 0
+
+
+def _work(job: Job, emit: Callable[[dict[str, Any]], None]) -> int:
+    """Run one job; return 0, or the exit code of the process."""
+    name = f"cell {job.spec.name}: "
+    try:
         os.environ.update(thread_environment(job.spec.training))
         outcome = ensure_cell(job, emit)
     except SgmError as error:
@@ -71,8 +97,8 @@ def main(argv: list[str] | None = None) -> int:
         traceback.print_exc()
         text = " ".join(f"{type(error).__name__}: {error}".split())
         return _failed(emit, name + text, 1)
-    done = {"cell": outcome.cell.key, "evaluation": outcome.evaluation.key}
-    emit({"event": "done", **done, "cached": outcome.cached})
+    keys = {"cell": outcome.cell.key, "evaluation": outcome.evaluation.key}
+    emit({"event": "done", **keys, "cached": outcome.cached, "resident": resident()})
     return 0
 
 
@@ -109,13 +135,15 @@ def _terminated(number: int, frame: object) -> NoReturn:
     raise Terminated("stopped by SIGTERM; run again to go on from the last checkpoint")
 
 
-def _read_job(argv: list[str]) -> Job:
+def _texts(argv: list[str]) -> Iterator[str]:
     if len(argv) != 1:
-        raise UsageError("usage: python -m sgm_core.worker JOB.json (- reads the job from stdin)")
+        usage = "usage: python -m sgm_core.worker JOB.json (- reads jobs from stdin, one a line)"
+        raise UsageError(usage)
     if argv[0] == "-":
-        return Job.from_json(sys.stdin.read())
+        yield from sys.stdin
+        return
     try:
-        return Job.from_json(Path(argv[0]).read_text(encoding="utf-8"))
+        yield Path(argv[0]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{argv[0]}: the job cannot be read ({error}); check the path") from None
 

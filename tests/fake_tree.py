@@ -26,6 +26,9 @@ COPIED = [
     "code.py",
     "device.py",
     "errors.py",
+    "job.py",
+    "renew.py",
+    "search.py",
     "spec.py",
     "worker.py",
     "evaluate/names.py",
@@ -55,7 +58,7 @@ def train_cell(spec, dataset, work, emit):
     fake = os.environ.get("FAKE", "")
     if fake == "nan":
         raise SgmError(f"cell {name}: the loss is NaN at step 3; lower training.lr")
-    if fake == "bug":
+    if fake == "bug" or spec["training"].get("fail"):
         raise ZeroDivisionError("one by zero")
     if fake == "exit":
         print("the last line", file=sys.stderr)

@@ -157,7 +157,16 @@ def test_it_is_trained_sampled_and_scored_by_a_worker(project: Path) -> None:
     assert Job.from_json(job.to_json()) == dataclasses.replace(
         job, **{f: getattr(job, f).absolute() for f in ("dataset", "reference", "store", "modules")}
     )
-    outcome = LocalProcesses(1, [], {"PYTHONPATH": "/nowhere"} | _path()).run(job, lambda _: None)
+    module, rates = project / "my_ou.py", project / "ou_rates.py"
+    with LocalProcesses(1, [], {"PYTHONPATH": "/nowhere"} | _path()) as executor:
+        outcome = executor.run(job, lambda _: None)
+        # The process lives on; what it knows of the user's files is not used again.
+        rates.write_text(RATES.replace("2.0", "2.1"))
+        plain = job.evaluation | {"pictures": False, "likelihood_items": 0}
+        edited = executor.run(dataclasses.replace(job, evaluation=plain), lambda _: None)
+        rates.write_text(RATES)
+    assert edited.cell.key != outcome.cell.key
+    assert edited.cell.summary["weights_sha256"] != outcome.cell.summary["weights_sha256"]
     assert outcome.cell.manifest["summary"]["steps"] == 40
     metrics = json.loads((outcome.evaluation.path / "metrics.json").read_text())
     assert all(row["value"] is not None for row in metrics["rows"])
@@ -167,7 +176,6 @@ def test_it_is_trained_sampled_and_scored_by_a_worker(project: Path) -> None:
     assert lookup(job) is not None
 
     key, other_key = job.spec.key, other.spec.key
-    module, rates = project / "my_ou.py", project / "ou_rates.py"
     module.write_text("# A comment.\n" + OU)
     assert job.spec.key == key
     for file, text in (

@@ -134,7 +134,8 @@ def jobs(project: Path) -> list[Job]:
 def test_a_process_of_ones_own_is_sampled_under_by_a_worker(project: Path) -> None:
     (job,) = jobs(project)
     assert job.modules == project
-    outcome = LocalProcesses(1, [], {"PYTHONPATH": str(ROOT)}).run(job, lambda _: None)
+    with LocalProcesses(1, [], {"PYTHONPATH": str(ROOT)}) as executor:
+        outcome = executor.run(job, lambda _: None)
     rows = json.loads((outcome.evaluation.path / "metrics.json").read_text())["under"]
     assert [row["process"] for row in rows] == ["my_line:Line", "ve"]
     assert all(row["reason"] == "" and row["metrics"] for row in rows)

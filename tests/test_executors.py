@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,12 @@ class Bench:
     def __init__(self, root: Path) -> None:
         self.root, self.tree = root, make_tree(root)
         self.events: list[dict[str, Any]] = []
+        self.executors: list[LocalProcesses] = []
 
     def executor(self, n: int = 1, devices: list[str] | None = None, **env: str) -> LocalProcesses:
-        return LocalProcesses(n, devices or [], environment(self.tree, self.root, **env))
+        made = LocalProcesses(n, devices or [], environment(self.tree, self.root, **env))
+        self.executors.append(made)
+        return made
 
     def messages(self) -> list[str]:
         return [e["text"] for e in self.events if e["event"] == "message"]
@@ -73,8 +76,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    for executor in made.executors:
+        executor.close()
 
 
 def until(condition: Callable[[], Any], seconds: float = 30) -> None:

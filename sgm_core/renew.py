@@ -1,0 +1,51 @@
+"""A process that works on one cell after the other is for each of them as if it were new.
+
+    with renewed():
+        ensure_cell(...)
+
+Same bits: the environment and the working folder are put back, and torch's global random stream
+starts anywhere, as in a new process, so that nothing can depend on what came before. Same memory:
+garbage goes, and with it what torch had cached on a GPU. What cannot be put back (a number of threads,
+another project's modules, a class that changed torch's defaults, an error half-way) asks for a new
+process: see `flows.workers.Kind` and `sgm_core.worker`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def renewed() -> Iterator[None]:
+    """Put back what the work inside has changed."""
+    variables, folder = dict(os.environ), os.getcwd()
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(variables):
+            del os.environ[name]
+        os.environ.update(variables)
+        os.chdir(folder)
+        gc.collect()
+        torch = sys.modules.get("torch")  # not imported for this
+        if torch is not None:
+            torch.seed()
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process holds now (at most, where there is no /proc)."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
