@@ -49,8 +49,10 @@ await esbuild.build({
   // What looks for Node's `process` finds none: the same file runs in a page, a Worker and Node.
   define: { process: "undefined" },
   external: ["./engine.js"],
+  loader: { ".woff2": "file" },
+  assetNames: "[name]",
   plugins: [withoutThreads],
   logLevel: "warning",
 });
-await cp(join(here, "index.html"), join(out, "index.html"));
+for (const file of ["index.html", "icon.svg"]) await cp(join(here, file), join(out, file));
 await cp(join(here, WASM), join(out, "tfjs-backend-wasm-simd.wasm"));

@@ -1,5 +1,7 @@
 // One request at a time: a new one stops the old one, and errors become a sentence on the page.
 
+import { SERVER } from "./source.js";
+
 /**
  * Runs requests for a view.
  * @param {object} app
@@ -16,15 +18,12 @@ export function createJob(app, busy) {
       running = controller;
       app.notice.clear();
       busy(true);
+      const shown = (frame) => {
+        app.announce.progress(`${what}: step ${frame.step} of ${frame.steps}`);
+        onFrame?.(frame);
+      };
       try {
-        const { name, source, fallback } = app.sourceFor(info);
-        if (fallback) app.notice.show(fallback);
-        const shown = (frame) => {
-          app.announce.progress(`${what}: step ${frame.step} of ${frame.steps}`);
-          onFrame?.(frame);
-        };
-        const given = { onFrame: shown, signal: controller.signal };
-        const result = { ...(await source.generate(info, request, given)), place: name };
+        const result = await drawn(app, info, request, { onFrame: shown, signal: controller.signal });
         app.announce.say(`${what}: done`);
         return result;
       } catch (error) {
@@ -40,4 +39,18 @@ export function createJob(app, busy) {
       }
     },
   };
+}
+
+/** Draw where the visitor wishes; where the device fails, the server takes over and it is said. */
+async function drawn(app, info, request, hooks) {
+  const { name, source, fallback } = app.sourceFor(info);
+  if (fallback) app.notice.show(fallback);
+  try {
+    return { ...(await source.generate(info, request, hooks)), place: name };
+  } catch (error) {
+    const other = app.sources[SERVER];
+    if (hooks.signal.aborted || name === SERVER || !other) throw error;
+    app.notice.show(`This device could not draw it (${error.message}); the server draws instead.`);
+    return { ...(await other.generate(info, request, hooks)), place: SERVER };
+  }
 }

@@ -52,7 +52,10 @@ async function start() {
   }
 
   const engine = chips("Computed on", {
-    choices: [[DEVICE, "This device"], [SERVER, "Server"]],
+    choices: [
+      [DEVICE, "This device"],
+      [SERVER, "Server"],
+    ],
     value: wish,
     quiet: true,
     onchange(name) {

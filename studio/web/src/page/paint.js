@@ -3,7 +3,7 @@
 import { colours } from "./theme.js";
 
 /** How far the axes of points reach from the data's centre, in its scales. */
-const REACH = 2.6;
+const REACH = 2.2;
 
 /**
  * What a canvas needs to know of a model's data.

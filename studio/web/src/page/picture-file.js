@@ -1,6 +1,6 @@
 // Taking pictures along: PNG, animated GIF, and the link that draws them again.
 
-import { GIFEncoder, applyPalette, quantize } from "gifenc";
+import { applyPalette, GIFEncoder, quantize } from "gifenc";
 import { breathe } from "./dom.js";
 
 /** Offer a blob as a file. */

@@ -24,6 +24,7 @@ async function generate(info, request, { onFrame, signal }, limits) {
   });
   if (!response.ok) throw new Error(await sentence(response));
   let start = {};
+  let result = null;
   let last = performance.now();
   for await (const { event, data } of events(response)) {
     if (event === "start") start = data;
@@ -33,11 +34,13 @@ async function generate(info, request, { onFrame, signal }, limits) {
       onFrame?.({ ...data, xt: floats(data.x_t), x0: floats(data.x_0), ms: now - last });
       last = now;
     } else if (event === "done") {
-      const engine = `ONNX Runtime${start.variant ? ` (${start.variant})` : ""}`;
-      return { x: floats(data.x), seconds: data.seconds, engine, device: start.device ?? "server" };
+      const engine = start.variant.includes("onnx") ? "ONNX Runtime" : "PyTorch";
+      const device = `${start.variant} on ${start.device.toUpperCase()}`;
+      result = { x: floats(data.x), seconds: data.seconds, engine, device };
     }
   }
-  throw new Error("The server ended the picture early; try again.");
+  if (!result) throw new Error("The server ended the picture early; try again.");
+  return result;
 }
 
 function bodyOf(info, { image, mask, ...request }, limits) {

@@ -1,15 +1,17 @@
 // The stage: x_t and the predicted x_0 side by side, and the transport below them.
 
 import { h } from "./dom.js";
+import { symbol } from "./formula.js";
 import { icon } from "./icons.js";
 import { enlarged, paint, resize, shrink } from "./paint.js";
 import { Player } from "./player.js";
 import { onScheme } from "./theme.js";
 
 /** A canvas that tells what it shows: role=img with a label. */
-export function picture(title, note) {
+export function picture(title, note, sign = null) {
   const canvas = h("canvas", { role: "img", "aria-label": title });
-  const caption = h("figcaption", {}, h("b", {}, title), note ? h("span", {}, note) : null);
+  const words = h("b", {}, title);
+  const caption = h("figcaption", {}, sign, words, note ? h("span", {}, note) : null);
   const element = h("figure", { class: "picture" }, h("div", { class: "frame" }, canvas), caption);
   return { element, canvas };
 }
@@ -21,8 +23,8 @@ export function sigmaText(sigma) {
 /** Build the stage; `describe()` says in words what is being drawn. */
 export function createStage(describe) {
   const player = new Player();
-  const noisy = picture("Noisy picture xₜ", "what the sampler holds");
-  const clean = picture("Prediction x̂₀", "what the network expects");
+  const noisy = picture("Noisy picture", "what the sampler holds", symbol("x", "t"));
+  const clean = picture("Prediction", "what the network expects", symbol("x", "0", { hat: true }));
   const range = h("input", { type: "range", min: 1, max: 1, value: "1", "aria-label": "Step" });
   const toggle = h("button", { type: "button", class: "round", "aria-label": "Play" });
   const readout = h("span", { class: "readout" });
@@ -69,7 +71,7 @@ export function createStage(describe) {
     dress(next) {
       look = next;
       element.dataset.kind = look.kind;
-      const words = look.kind === "points" ? "Noisy points xₜ" : "Noisy picture xₜ";
+      const words = look.kind === "points" ? "Noisy points" : "Noisy picture";
       noisy.element.querySelector("b").textContent = words;
     },
     /** The prediction shown, enlarged. */

@@ -8,12 +8,15 @@ import { subjectOf } from "../models.js";
 import { lookOf } from "../paint.js";
 import { copy, evenly, gif, png, save } from "../picture-file.js";
 import { remember } from "../route.js";
+import { DEVICE } from "../source.js";
 import { createStage } from "../stage.js";
 import { reducedMotion } from "../theme.js";
 import { labelOf, paramsOf, requestOf, settingsForm, settingsOf } from "./settings.js";
 import { createGrid, planOf } from "./variations.js";
 
 const MOST_FRAMES = 60; // of an animation
+const TILES = 12;
+const PATIENCE = 4000; // milliseconds that variations may take to be drawn unasked
 
 /** Build the view. `app` offers models, limits, sourceFor(info), announce and notice. */
 export function createView(app) {
@@ -76,6 +79,8 @@ export function createView(app) {
     player.end({ toLast: true });
     if (!result) return parts.facts(player.frames.length ? "Stopped." : "");
     parts.facts(summary(result, times, player.steps));
+    const cost = (TILES * 1000 * result.seconds) / own.n;
+    if (result.place === DEVICE && cost < PATIENCE && !grid.filled && !reducedMotion()) vary();
   }
 
   async function vary() {
@@ -194,11 +199,16 @@ function layout(stage, grid, act) {
     "div",
     { class: "bench" },
     stage.element,
-    h("div", { class: "actions" }, primary, stop,
+    h(
+      "div",
+      { class: "actions" },
+      primary,
+      stop,
       h("span", { class: "spring" }),
       action("save", "PNG", act.picture),
       action("film", "GIF", act.film),
-      action("link", "Copy link", act.link)),
+      action("link", "Copy link", act.link),
+    ),
     facts,
   );
   const more = h(
@@ -211,10 +221,19 @@ function layout(stage, grid, act) {
     "header",
     { class: "title" },
     h("h1", {}, "From noise to picture"),
-    h("p", {}, "A network removes a little noise at each step. Left is what it is given, right what it expects to find."),
+    h(
+      "p",
+      {},
+      "A network removes a little noise at each step. Left is what it is given, right what it expects to find.",
+    ),
   );
-  const element = h("section", { class: "view create" }, title,
-    h("div", { class: "columns" }, main, panel), more);
+  const element = h(
+    "section",
+    { class: "view create" },
+    title,
+    h("div", { class: "columns" }, main, panel),
+    more,
+  );
   stop.disabled = true;
   return {
     element,
@@ -230,8 +249,16 @@ function layout(stage, grid, act) {
     },
     nothing(app) {
       const why = app.offline ?? "The server has no models yet.";
-      element.replaceChildren(title, h("p", { class: "empty" },
-        `${why} `, h("a", { href: "#learn" }, "Learn"), " needs none: it trains a model of its own in this page."));
+      element.replaceChildren(
+        title,
+        h(
+          "p",
+          { class: "empty" },
+          `${why} `,
+          h("a", { href: "#learn" }, "Learn"),
+          " needs none: it trains a model of its own in this page.",
+        ),
+      );
     },
   };
 }

@@ -3,9 +3,7 @@
 import { h } from "../dom.js";
 import { chips, number, rollSeed, select, slider } from "../fields.js";
 import { icon } from "../icons.js";
-import {
-  findModel, namesOf, processText, samplerText, versionText, versionsOf,
-} from "../models.js";
+import { findModel, namesOf, processText, samplerText, versionsOf, versionText } from "../models.js";
 import { wholeOf } from "../route.js";
 
 export const ANY = "any"; // the class follows from the seed, so that dice show all of them
@@ -99,7 +97,10 @@ export function settingsForm(models, limits, settings, change) {
   const most = Math.min(limits.steps, 100);
   const fine = [
     slider("Steps", {
-      min: 2, max: Math.max(most, settings.steps), step: 1, value: settings.steps,
+      min: 2,
+      max: Math.max(most, settings.steps),
+      step: 1,
+      value: settings.steps,
       onchange: (steps) => change({ steps }),
     }).element,
     processField(settings, change),
@@ -114,7 +115,9 @@ export function settingsForm(models, limits, settings, change) {
 function modelField(models, { info }, change) {
   const choices = namesOf(models).map((name) => [name, name]);
   return select("Model", {
-    choices, value: info.name, onchange: (model) => change({ model }, { anew: true }),
+    choices,
+    value: info.name,
+    onchange: (model) => change({ model }, { anew: true }),
   }).element;
 }
 
@@ -123,7 +126,8 @@ function versionField(models, { info }, change) {
   if (versions.length < 2 && !info.aliases?.length) return null;
   const choices = versions.map((m) => [m.version, versionText(m)]);
   return select("Version", {
-    choices, value: info.version,
+    choices,
+    value: info.version,
     onchange: (version) => change({ model: info.name, version }, { anew: true }),
   }).element;
 }
@@ -140,8 +144,13 @@ function classField({ info, label }, change) {
 function seedField({ seed }, change) {
   const dice = h(
     "button",
-    { type: "button", class: "square", "aria-label": "Random seed", title: "Random seed",
-      onclick: () => change({ seed: rollSeed() }) },
+    {
+      type: "button",
+      class: "square",
+      "aria-label": "Random seed",
+      title: "Random seed",
+      onclick: () => change({ seed: rollSeed() }),
+    },
     icon("dice"),
   );
   const onchange = (value) => change({ seed: value });
@@ -152,14 +161,18 @@ function processField({ info, process }, change) {
   const kinds = info.processes ?? [info.process.kind];
   const choices = kinds.map((kind) => [kind, processText(kind)]);
   return select("Process (SDE)", {
-    choices, value: process, onchange: (kind) => change({ process: kind }),
+    choices,
+    value: process,
+    onchange: (kind) => change({ process: kind }),
   }).element;
 }
 
 function samplerField({ info, process, sampler }, change) {
   const choices = info.fits[process].map((name) => [name, samplerText(name)]);
   return select("Sampler", {
-    choices, value: sampler, onchange: (name) => change({ sampler: name }),
+    choices,
+    value: sampler,
+    onchange: (name) => change({ sampler: name }),
   }).element;
 }
 
@@ -181,15 +194,23 @@ function optionFields({ info, sampler, options }, change) {
       const whole = name === "order";
       const max = SHOWN_HIGH[name] ?? option.high;
       return slider(OPTION_NAMES[name] ?? name, {
-        min: option.low, max, step: whole ? 1 : (max - option.low) / 20, value,
-        format: (v) => (whole ? String(v) : v.toFixed(2)), onchange: set,
+        min: option.low,
+        max,
+        step: whole ? 1 : (max - option.low) / 20,
+        value,
+        format: (v) => (whole ? String(v) : v.toFixed(2)),
+        onchange: set,
       }).element;
     });
 }
 
 function guidanceField({ guidance }, change) {
   return slider("Guidance", {
-    min: 0, max: 6, step: 0.25, value: guidance, format: (v) => `${v.toFixed(2)} ×`,
+    min: 0,
+    max: 6,
+    step: 0.25,
+    value: guidance,
+    format: (v) => `${v.toFixed(2)} ×`,
     onchange: (value) => change({ guidance: value }),
   }).element;
 }
@@ -197,7 +218,10 @@ function guidanceField({ guidance }, change) {
 function pointsField({ info, n }, change) {
   const max = Math.min(POINTS.most, info.most);
   return slider("Points", {
-    min: Math.min(POINTS.least, max), max, step: 100, value: n,
+    min: Math.min(POINTS.least, max),
+    max,
+    step: 100,
+    value: n,
     onchange: (value) => change({ n: value }),
   }).element;
 }

@@ -37,6 +37,9 @@ export function createGrid(choose) {
 
   return {
     element,
+    get filled() {
+      return tiles.length > 0;
+    },
     clear() {
       element.replaceChildren();
       tiles = [];
@@ -47,8 +50,12 @@ export function createGrid(choose) {
         const canvas = h("canvas", { "aria-hidden": "true" });
         const button = h(
           "button",
-          { type: "button", "aria-label": `Seed ${seed}`, "aria-pressed": String(seed === current),
-            onclick: () => choose(seed) },
+          {
+            type: "button",
+            "aria-label": `Seed ${seed}`,
+            "aria-pressed": String(seed === current),
+            onclick: () => choose(seed),
+          },
           canvas,
           h("span", {}, String(seed)),
         );

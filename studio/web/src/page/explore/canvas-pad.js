@@ -47,8 +47,10 @@ export function createPad(hooks) {
       context.strokeRect(cursor.column * factor + 1.5, cursor.row * factor + 1.5, factor - 3, factor - 3);
     }
     const hidden = known.reduce((sum, kept) => sum + (kept ? 0 : 1), 0);
-    canvas.setAttribute("aria-label",
-      `Your picture, ${width()} by ${height()} pixels, ${hidden} of them hidden; arrow keys move, space paints`);
+    canvas.setAttribute(
+      "aria-label",
+      `Your picture, ${width()} by ${height()} pixels, ${hidden} of them hidden; arrow keys move, space paints`,
+    );
   }
 
   /** Apply the tool around a pixel. */
@@ -86,7 +88,10 @@ export function createPad(hooks) {
     const n = Math.max(1, Math.abs(to.row - from.row), Math.abs(to.column - from.column));
     for (let i = 1; i <= n; i += 1) {
       const share = i / n;
-      touch(Math.round(from.row + share * (to.row - from.row)), Math.round(from.column + share * (to.column - from.column)));
+      touch(
+        Math.round(from.row + share * (to.row - from.row)),
+        Math.round(from.column + share * (to.column - from.column)),
+      );
     }
   }
 
@@ -157,10 +162,15 @@ export function createPad(hooks) {
       image = Float32Array.from(next);
       redraw();
     },
-    /** Hide the pixels for which hidden(row, column) holds, of (H, W). */
+    /** Hide exactly the pixels for which hidden({x, y}) holds, places from 0 to 1. */
     hide(hidden) {
-      known = known.map((_, i) =>
-        hidden(Math.floor(i / width()), i % width(), height(), width()) ? 0 : 1);
+      known = known.map((_, i) => {
+        const place = {
+          x: ((i % width()) + 0.5) / width(),
+          y: (Math.floor(i / width()) + 0.5) / height(),
+        };
+        return hidden(place) ? 0 : 1;
+      });
       done();
     },
     redraw,

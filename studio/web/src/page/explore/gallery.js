@@ -6,8 +6,13 @@ import { paint } from "../paint.js";
 /** n tiles; `show(look, x)` draws samples (n, *shape) into them. */
 export function createGallery(n, what) {
   const canvases = Array.from({ length: n }, (_, i) =>
-    h("canvas", { role: "img", "aria-label": `${what} ${i + 1}, not drawn yet` }));
-  const element = h("div", { class: "gallery" }, canvases.map((canvas) => h("div", { class: "frame" }, canvas)));
+    h("canvas", { role: "img", "aria-label": `${what} ${i + 1}, not drawn yet` }),
+  );
+  const element = h(
+    "div",
+    { class: "gallery" },
+    canvases.map((canvas) => h("div", { class: "frame" }, canvas)),
+  );
   let waiting = null;
   const paintAll = (look, x) => {
     const size = x.length / n;
@@ -18,10 +23,11 @@ export function createGallery(n, what) {
   return {
     element,
     show(look, x) {
-      if (!waiting) requestAnimationFrame(() => {
-        paintAll(...waiting);
-        waiting = null;
-      });
+      if (!waiting)
+        requestAnimationFrame(() => {
+          paintAll(...waiting);
+          waiting = null;
+        });
       waiting = [look, x];
     },
     done(look, x) {

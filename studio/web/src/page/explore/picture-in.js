@@ -11,7 +11,9 @@ export async function readPicture(file, look) {
   try {
     bitmap = await createImageBitmap(file);
   } catch {
-    throw new Error(`${file.name ?? "This file"} is not a picture that this browser can read; use PNG, JPEG or WebP.`);
+    throw new Error(
+      `${file.name ?? "This file"} is not a picture that this browser can read; use PNG, JPEG or WebP.`,
+    );
   }
   const [channels, height, width] = look.shape;
   const canvas = document.createElement("canvas");

@@ -1,7 +1,7 @@
 // The score as arrows on a grid of the plane, asked of the model; the latest question wins.
 
 const SIDE = 19;
-const REACH = 2.35;
+const REACH = 2;
 
 /** x_t = c + m (x - c) of points (n, 2): where a point of level y appears at a mean factor m. */
 export function toward(points, center, factor) {

@@ -24,24 +24,40 @@ export function followSection(lab, app) {
   let handle = 0;
 
   const progress = slider("Way of the point", {
-    min: 0, max: 200, step: 1, value: 0, format: placeText,
+    min: 0,
+    max: 200,
+    step: 1,
+    value: 0,
+    format: placeText,
     oninput: () => {
       cancelAnimationFrame(handle);
       redraw();
     },
   });
-  const button = h("button", { type: "button", class: "quiet", onclick: run }, icon("play"), "Follow one point");
+  const button = h(
+    "button",
+    { type: "button", class: "quiet", onclick: run },
+    icon("play"),
+    "Follow one point",
+  );
+  const shown = h(
+    "div",
+    { hidden: true },
+    h("div", { class: "triple plane" }, views.vp.element, views.cld.element, views.velocity.element),
+    progress.element,
+  );
   const element = h(
     "section",
     { class: "more", "aria-label": "Follow one point" },
     h("div", { class: "row" }, h("h2", {}, "Follow one point, there and back"), button),
-    h("p", { class: "lead" }, "The same data point is carried to noise (grey), and another one from noise to data (colour). ",
-      "VP adds noise to the position. Critically-damped Langevin diffusion (CLD) gives each point a velocity, adds noise only there, and so moves smoothly."),
-    h("div", { class: "triple plane" }, views.vp.element, views.cld.element, views.velocity.element),
-    progress.element,
+    h(
+      "p",
+      { class: "lead" },
+      "The same data point is carried to noise (grey), and another one from noise to data (colour). ",
+      "VP adds noise to the position. Critically-damped Langevin diffusion (CLD) gives each point a velocity, adds noise only there, and so moves smoothly.",
+    ),
+    shown,
   );
-  progress.input.disabled = true;
-
   function redraw() {
     const at = Number(progress.input.value) / 100;
     for (const [name, { canvas }] of Object.entries(views)) {
@@ -54,11 +70,12 @@ export function followSection(lab, app) {
   }
 
   async function run() {
-    if (!lab.trained) return app.notice.show("Train the model first: the way back needs its score.", "error");
+    if (!lab.trained)
+      return app.notice.show("Train the model first: the way back needs its score.", "error");
     button.disabled = true;
     try {
       paths = await trace(lab, rollSeed());
-      progress.input.disabled = false;
+      shown.hidden = false;
       describe();
       animate();
     } catch (error) {
@@ -71,8 +88,10 @@ export function followSection(lab, app) {
     for (const [name, { canvas }] of Object.entries(views)) {
       const last = paths[name][1].slice(-2);
       const where = name === "velocity" ? "ends at velocity" : "ends at";
-      canvas.setAttribute("aria-label",
-        `${name === "velocity" ? "CLD velocity" : name.toUpperCase()} path into noise and back; ${where} ${last[0].toFixed(2)}, ${last[1].toFixed(2)}`);
+      canvas.setAttribute(
+        "aria-label",
+        `${name === "velocity" ? "CLD velocity" : name.toUpperCase()} path into noise and back; ${where} ${last[0].toFixed(2)}, ${last[1].toFixed(2)}`,
+      );
     }
   }
 
@@ -108,7 +127,10 @@ async function trace(lab, seed) {
   const x0 = [0, 1].map((c) => (lab.points[2 * item + c] - center[c]) / scale[0]);
   const back = {};
   for (const process of ["vp", "cld"]) back[process] = await backward(lab, process, seed);
-  const forward = { vp: forwardPath(lab.processes.vp, x0, seed), cld: forwardPath(lab.processes.cld, x0, seed) };
+  const forward = {
+    vp: forwardPath(lab.processes.vp, x0, seed),
+    cld: forwardPath(lab.processes.cld, x0, seed),
+  };
   return {
     vp: [forward.vp[0], back.vp[0]],
     cld: [forward.cld[0], back.cld[0]],
@@ -120,7 +142,13 @@ async function backward(lab, process, seed) {
   const channels = lab.processes[process].k;
   const path = Array.from({ length: channels }, () => []);
   await lab.generate({
-    n: 1, seed, process, steps: BACK, sampler: SAMPLER[process], grid: "quadratic", state: true,
+    n: 1,
+    seed,
+    process,
+    steps: BACK,
+    sampler: SAMPLER[process],
+    grid: "quadratic",
+    state: true,
     onStep: ({ u }) => {
       for (let c = 0; c < channels; c += 1) path[c].push(u[2 * c], u[2 * c + 1]);
     },

@@ -33,7 +33,10 @@ export function learnView(app) {
     fail,
   });
   const noise = slider("Noise", {
-    min: 0, max: TIMES, step: 1, value: 0,
+    min: 0,
+    max: TIMES,
+    step: 1,
+    value: 0,
     format: (value) => noiseText(lab, value / TIMES),
     oninput: (value) => scene.setTime(value / TIMES),
   });
@@ -76,21 +79,48 @@ export function learnView(app) {
   });
 
   function controls() {
-    const names = { data: "Data", samples: "Samples", density: "Samples as density", arrows: "Score arrows" };
-    const boxes = Object.fromEntries(Object.entries(names).map(([name, text]) => [
-      name, check(text, { value: scene.show[name], onchange: (on) => scene.toggle(name, on) }),
-    ]));
+    const names = {
+      data: "Data",
+      samples: "Samples",
+      density: "Samples as density",
+      arrows: "Score arrows",
+    };
+    const boxes = Object.fromEntries(
+      Object.entries(names).map(([name, text]) => [
+        name,
+        check(text, { value: scene.show[name], onchange: (on) => scene.toggle(name, on) }),
+      ]),
+    );
     const shapes = chips("Data to learn", {
-      choices: SHAPE_CHOICES, value: lab.shape, onchange: choose,
+      choices: SHAPE_CHOICES,
+      value: lab.shape,
+      onchange: choose,
     });
-    const train = h("button", { type: "button", class: "primary",
-      onclick: () => (lab.training ? lab.stop() : startTraining()) }, "Train");
-    const draw = h("button", { type: "button", class: "quiet", onclick: () => walk() }, icon("play"), "Walk back");
+    const train = h(
+      "button",
+      { type: "button", class: "primary", onclick: () => (lab.training ? lab.stop() : startTraining()) },
+      "Train",
+    );
+    const draw = h(
+      "button",
+      { type: "button", class: "quiet", onclick: () => walk() },
+      icon("play"),
+      "Walk back",
+    );
     const reset = h("button", { type: "button", class: "quiet", onclick: () => lab.reset() }, "Forget");
-    const clear = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => {
-      lab.hand = [];
-      lab.choose(HAND);
-    } }, "Clear drawing");
+    const clear = h(
+      "button",
+      {
+        type: "button",
+        class: "quiet",
+        hidden: true,
+        onclick: () => {
+          lab.hand = [];
+          lab.choose(HAND);
+        },
+      },
+      "Clear drawing",
+    );
     const loss = h("canvas", { role: "img", "aria-label": "Loss curve, empty" });
     const facts = h("p", { class: "facts" }, "Not trained yet.");
     return { boxes, shapes, train, draw, reset, clear, loss, facts };
@@ -124,7 +154,8 @@ export function learnView(app) {
   function choose(shape) {
     lab.choose(shape);
     parts.clear.hidden = shape !== HAND;
-    if (shape === HAND) app.announce.say("Draw on the plane: with the pointer, or with arrow keys and space");
+    if (shape === HAND)
+      app.announce.say("Draw on the plane: with the pointer, or with arrow keys and space");
     caption.querySelector("b").textContent = shape === HAND ? "Draw here" : "The plane";
     setTime(0);
     keep();
@@ -170,9 +201,14 @@ export function learnView(app) {
       drawLoss(parts.loss, lab);
       const now = lab.losses.at(-1);
       const speed = lab.training && lab.rate ? ` · ${lab.rate.toFixed(0)} steps per second` : "";
-      parts.facts.textContent = now === undefined ? "Not trained yet." : `${lab.steps} steps · loss ${now.toFixed(3)}${speed}`;
-      parts.loss.setAttribute("aria-label", now === undefined
-        ? "Loss curve, empty" : `Loss curve: ${lab.losses[0].toFixed(2)} at first, ${now.toFixed(3)} after ${lab.steps} steps`);
+      parts.facts.textContent =
+        now === undefined ? "Not trained yet." : `${lab.steps} steps · loss ${now.toFixed(3)}${speed}`;
+      parts.loss.setAttribute(
+        "aria-label",
+        now === undefined
+          ? "Loss curve, empty"
+          : `Loss curve: ${lab.losses[0].toFixed(2)} at first, ${now.toFixed(3)} after ${lab.steps} steps`,
+      );
       if (lab.training) app.announce.progress(`Training step ${lab.steps}, loss ${now?.toFixed(3)}`);
     });
   }
@@ -212,17 +248,40 @@ export function learnView(app) {
   const element = h(
     "section",
     { class: "view learn" },
-    h("header", { class: "title" }, h("h1", {}, "From noise to data, step by step"),
-      h("p", {}, "A small score model is trained here, in this page, on points in the plane. Nothing is prepared.")),
-    h("div", { class: "lab" },
-      h("div", { class: "left plane" }, plane.element, noise.element,
-        h("div", { class: "actions" }, parts.train, parts.draw, parts.reset, parts.clear)),
+    h(
+      "header",
+      { class: "title" },
+      h("h1", {}, "From noise to data, step by step"),
+      h(
+        "p",
+        {},
+        "A small score model is trained here, in this page, on points in the plane. Nothing is prepared.",
+      ),
+    ),
+    h(
+      "div",
+      { class: "lab" },
+      h(
+        "div",
+        { class: "left plane" },
+        plane.element,
+        noise.element,
+        h("div", { class: "actions" }, parts.train, parts.draw, parts.reset, parts.clear),
+      ),
       tour.element,
-      h("form", { class: "panel", "aria-label": "The lab", onsubmit: (event) => event.preventDefault() },
+      h(
+        "form",
+        { class: "panel", "aria-label": "The lab", onsubmit: (event) => event.preventDefault() },
         parts.shapes.element,
-        h("fieldset", { class: "field checks" }, h("legend", {}, "Shown on the plane"),
-          Object.values(parts.boxes).map((box) => box.element)),
-        h("figure", { class: "loss" }, parts.loss, h("figcaption", {}, h("b", {}, "Loss"), parts.facts)))),
+        h(
+          "fieldset",
+          { class: "field checks" },
+          h("legend", {}, "Shown on the plane"),
+          Object.values(parts.boxes).map((box) => box.element),
+        ),
+        h("figure", { class: "loss" }, parts.loss, h("figcaption", {}, h("b", {}, "Loss"), parts.facts)),
+      ),
+    ),
     follow.element,
     race.element,
   );

@@ -2,8 +2,8 @@
 
 import { ScoreModel } from "../../engine/client.js";
 import { makeProcess } from "../../engine/process/index.js";
-import { blur, drawShape, frameOf, HAND } from "./shapes.js";
 import { uniforms } from "./random.js";
+import { blur, drawShape, frameOf, HAND } from "./shapes.js";
 
 const DATA = 6000;
 const BATCH = 256;

@@ -14,7 +14,11 @@ const STEPS = 480;
  */
 export function forwardPath(process, x0, seed) {
   const normal = normals(uniforms(seed));
-  const draw = (factor) => multiply(factor, factor.map(() => [normal(), normal()]));
+  const draw = (factor) =>
+    multiply(
+      factor,
+      factor.map(() => [normal(), normal()]),
+    );
   const path = Array.from({ length: process.k }, () => new Float32Array(2 * (STEPS + 1)));
   const time = (i) => process.tMin + ((process.tMax - process.tMin) * i) / STEPS;
   const mean = process.mean(time(0)).map((m) => x0.map((x) => m * x));

@@ -53,8 +53,8 @@ export function attachPen(canvas, { plane, enabled, add, moved }) {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
     if (step) {
       const before = { ...cursor };
-      cursor.x = Math.max(-2.5, Math.min(2.5, cursor.x + STRIDE * step[0]));
-      cursor.y = Math.max(-2.5, Math.min(2.5, cursor.y + STRIDE * step[1]));
+      cursor.x = Math.max(-2.1, Math.min(2.1, cursor.x + STRIDE * step[0]));
+      cursor.y = Math.max(-2.1, Math.min(2.1, cursor.y + STRIDE * step[1]));
       if (event.shiftKey) stroke(before, cursor); // held: draws a line
       moved(cursor);
     } else if (event.key === " ") add([cursor.x, cursor.y]);

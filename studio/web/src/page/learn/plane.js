@@ -6,7 +6,7 @@ import { colours } from "../theme.js";
 const SHOWN = 1800; // data points drawn
 const CELLS = 72; // of the density, in each direction
 
-/** The plane's frame is fixed, whatever the data: coordinates from -2.6 to 2.6. */
+/** The plane's frame is fixed, whatever the data: coordinates from -2.2 to 2.2. */
 export const FIXED = { shape: [2], center: [0, 0], scale: [1] };
 
 export function fixedPlane(side = PLANE) {

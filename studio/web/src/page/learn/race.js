@@ -37,14 +37,19 @@ export function raceSection(lab, app) {
   const choices = () =>
     SAMPLERS.filter((name) => samplerFits(name, process)).map((name) => [name, samplerText(name)]);
   const samplers = select("Sampler", {
-    choices: choices(), value: sampler,
+    choices: choices(),
+    value: sampler,
     onchange: (name) => {
       sampler = name;
       run();
     },
   });
   const kinds = chips("Process", {
-    choices: [["vp", "VP"], ["cld", "CLD"]], value: process,
+    choices: [
+      ["vp", "VP"],
+      ["cld", "CLD"],
+    ],
+    value: process,
     onchange: (kind) => {
       process = kind;
       if (!samplerFits(sampler, process)) sampler = SAMPLERS[0];
@@ -54,21 +59,29 @@ export function raceSection(lab, app) {
   });
   const button = h("button", { type: "button", class: "quiet", onclick: run }, "Compare");
   const floor = h("p", { class: "lead" });
+  const grid = { class: "cells plane", hidden: true };
+  const shown = h("div", grid, ...cells.map((cell) => cell.element));
   const element = h(
     "section",
     { class: "more", "aria-label": "Samples against steps" },
     h("div", { class: "row" }, h("h2", {}, "How many steps are enough?"), button),
-    h("p", { class: "lead" }, "The same seeds, walked back in few steps and in many. The number is how far samples lie from the data (root mean square distance to the nearest data point)."),
+    h(
+      "p",
+      { class: "lead" },
+      "The same seeds, walked back in few steps and in many. The number is how far samples lie from the data (root mean square distance to the nearest data point).",
+    ),
     h("div", { class: "row tools" }, kinds.element, samplers.element),
-    h("div", { class: "cells plane" }, cells.map((cell) => cell.element)),
+    shown,
     floor,
   );
   let round = 0;
 
   async function run() {
-    if (!lab.trained) return app.notice.show("Train the model first: there is nothing to compare yet.", "error");
+    if (!lab.trained)
+      return app.notice.show("Train the model first: there is nothing to compare yet.", "error");
     round += 1;
     const own = round;
+    shown.hidden = false;
     button.disabled = true;
     try {
       const data = lab.points.subarray(0, 4000);
@@ -95,6 +108,7 @@ export function raceSection(lab, app) {
 
   lab.addEventListener("data", () => {
     drawn.clear();
+    shown.hidden = true;
     floor.textContent = "";
     for (const cell of cells) {
       cell.off.textContent = "";

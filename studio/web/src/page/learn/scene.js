@@ -23,10 +23,14 @@ export function createScene(lab, canvas, hooks) {
   let arrows = null;
   let cursor = null;
   let pending = false;
-  const asked = createArrows(lab, (found) => {
-    arrows = found;
-    redraw();
-  }, hooks.fail);
+  const asked = createArrows(
+    lab,
+    (found) => {
+      arrows = found;
+      redraw();
+    },
+    hooks.fail,
+  );
 
   const sigma = () => (t > 0 ? lab.processes.vp.sigmaEff(t) : 0);
 

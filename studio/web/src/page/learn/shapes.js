@@ -11,10 +11,16 @@ function roll(uniform, normal, size) {
   return [size * (t * Math.cos(t) + noise * normal()), size * (t * Math.sin(t) + noise * normal())];
 }
 
-const CENTRES = [[0, 0], [1, 1], [1, -1], [-1, 1], [-1, -1]];
+const CENTRES = [
+  [0, 0],
+  [1, 1],
+  [1, -1],
+  [-1, 1],
+  [-1, -1],
+];
 
 const SHAPES = {
-  swiss: { text: "Swiss roll", draw: (u, g) => roll(u, g, 0.15) },
+  swiss: { text: "Swiss roll", draw: (u, g) => roll(u, g, 0.128) },
   rolls: {
     text: "Five rolls",
     draw(u, g) {
