@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli_models import models_app
+from flows.cli_studio import studio_app
 from flows.project import Project
 from sgm_core.errors import SgmError
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Your own data.", no_args_is_help=True)
 app.add_typer(models_app)
+app.add_typer(studio_app)
 app.add_typer(data_app, name="data")
 
 # Unknown command, option or value; typer brings its own copy of click or uses the installed one.

@@ -49,7 +49,7 @@ def generate(
     settings: SamplingConfig,
     n: int,
     *,
-    seed: int,
+    seeds: np.ndarray,
     batch: int,
     labels: np.ndarray | None,
     device: torch.device,
@@ -62,6 +62,7 @@ def generate(
 
     Args:
         denoiser: names the process that is sampled under; its evaluations are counted.
+        seeds: (n,) uint64, one per sample.
         labels: (n,) class indices, or None.
 
     Raises:
@@ -78,12 +79,11 @@ def generate(
     wall, cpu, parts, nfe = time.perf_counter(), time.process_time(), [], 0
     for first in range(0, n, batch):
         some = slice(first, min(n, first + batch))
-        seeds = np.arange(seed + some.start, seed + some.stop, dtype=np.uint64)
         denoiser.nfe = 0
         x = walk(
             call,
-            (len(seeds), *shape),
-            seeds,
+            (len(seeds[some]), *shape),
+            seeds[some],
             callback=_reporter(walk, space, callback) if callback and first == 0 else None,
             device=device,
             labels=None if labels is None else torch.from_numpy(labels[some]).to(device),

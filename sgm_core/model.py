@@ -32,6 +32,7 @@ from sgm_core.parts import build_parts
 from sgm_core.process import make_process
 from sgm_core.process.base import Process
 from sgm_core.process.edm import EDM
+from sgm_core.sample.noise import SEEDS, Seeds, seed_list
 from sgm_core.space import DataSpace, describe
 from sgm_core.train.loop import LoopSettings, TrainState, advance
 
@@ -156,7 +157,7 @@ class ScoreModel:
         self,
         n: int = 1,
         *,
-        seed: int = 0,
+        seed: Seeds = 0,
         steps: int | None = None,
         sampler: str | None = None,
         options: Mapping[str, float] | None = None,
@@ -174,8 +175,8 @@ class ScoreModel:
         """Draw n samples.
 
         Args:
-            seed: sample i uses seed + i: the same noise, and so the same sample up to float
-                rounding, at any batch size.
+            seed: sample i uses seed + i, or the i-th of n seeds: the same noise, and so the same
+                sample up to float rounding, at any batch size.
             steps, sampler, grid, sigma_min, guidance: default to the model's `sampling` settings.
             options: the sampler's own, {"eta": 0.5}; the model's settings where the sampler is its.
             sigma_max: first noise level of the grid, in model space (default: the process's last).
@@ -191,9 +192,7 @@ class ScoreModel:
         Raises:
             UsageError: an option is wrong; the message names it, its value and the fix.
         """
-        n, seed, batch = whole("n", n, 1), whole("seed", seed, 0), whole("batch", batch, 1)
-        if seed + n > 2**64:
-            raise UsageError(f"seed: {seed} is not valid: seed + n must not exceed 2^64")
+        n, batch = whole("n", n, 1), whole("batch", batch, 1)
         settings = self.settings(
             steps=steps,
             sampler=sampler,
@@ -208,7 +207,7 @@ class ScoreModel:
             self.space,
             settings,
             n,
-            seed=seed,
+            seeds=_seeds(seed, n),
             batch=batch,
             labels=labels,
             device=self.device,
@@ -356,6 +355,16 @@ class ScoreModel:
         model._assemble(config, 0, device)
         model.net.load_state_dict(weights)
         return model
+
+
+def _seeds(seed: Seeds, n: int) -> np.ndarray:
+    """Return the seed of each of n samples, (n,) uint64."""
+    if np.ndim(seed):
+        return seed_list(seed, n)
+    first = whole("seed", seed, 0)
+    if first + n > SEEDS:
+        raise UsageError(f"seed: {first} is not valid: seed + n must not exceed 2^64")
+    return np.uint64(first) + np.arange(n, dtype=np.uint64)
 
 
 def _process(wanted: ProcessLike) -> Process | None:
