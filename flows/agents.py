@@ -1,9 +1,10 @@
 """`sgm worker`: one Prefect worker per GPU (or per slot of the CPU), kept running.
 
-    slot i:  CUDA_VISIBLE_DEVICES = its GPU    prefect worker start --pool gpu --limit 1
+    slot i:  CUDA_VISIBLE_DEVICES = its GPUs    prefect worker start --pool gpu --limit 1
 
 Prefect knows no devices: a pool hands a run to any worker with room, so each GPU has a worker of its
-own that runs one cell at a time and sees nothing else. A worker that ends by itself is started again
+own that runs one cell at a time and sees nothing else (`--gpus 0+1,2+3`: a worker per pair, for cells
+with `training.devices: 2`). A worker that ends by itself is started again
 after a pause; SIGTERM and Ctrl-C end all of them. After kill -9 of the parent they end too, so that
 whoever starts it again does not get two workers per GPU.
 """
@@ -52,14 +53,16 @@ def slots_of(wanted: str, slots: int | None) -> list[Slot]:
     """Return a slot per GPU, or `slots` of them on the CPU.
 
     Args:
-        wanted: "all", or GPUs such as "0,2"; "" with `slots`.
+        wanted: "all", GPUs such as "0,2", or groups of them such as "0+1,2+3"; "" with `slots`.
 
     Raises:
         UsageError: there is no such GPU, or both or neither are given.
     """
     host = socket.gethostname()
     if bool(wanted) == (slots is not None):
-        raise UsageError("write either --gpus all (or --gpus 0,1) or --slots N for the CPU")
+        raise UsageError(
+            "write either --gpus all (or --gpus 0,1, or 0+1,2+3) or --slots N for the CPU"
+        )
     if slots is not None:
         if slots < 1:
             raise UsageError(f"--slots: {slots} is too few; write 1 or more")
@@ -69,13 +72,19 @@ def slots_of(wanted: str, slots: int | None) -> list[Slot]:
     known = gpus()
     if not known:
         raise UsageError("--gpus: this machine has no GPU that torch can use; write --slots N")
-    chosen = known if wanted == "all" else [gpu.strip() for gpu in wanted.split(",")]
+    groups = [[gpu] for gpu in known] if wanted == "all" else _groups(wanted)
+    chosen = [gpu for group in groups for gpu in group]
     for gpu in chosen:
         if gpu not in known:
             raise UsageError(f"--gpus: {gpu!r} is not a GPU of this machine ({', '.join(known)})")
     if len(set(chosen)) < len(chosen):
         raise UsageError(f"--gpus: {wanted!r} names a GPU twice; name each once")
-    return [Slot(f"{host}-gpu{gpu}", gpu) for gpu in chosen]
+    return [Slot(f"{host}-gpu{'+'.join(group)}", ",".join(group)) for group in groups]
+
+
+def _groups(wanted: str) -> list[list[str]]:
+    """Read "0+1,2" as [["0", "1"], ["2"]]."""
+    return [[gpu.strip() for gpu in group.split("+")] for group in wanted.split(",")]
 
 
 class Agents:
@@ -129,7 +138,7 @@ class Agents:
             process = subprocess.Popen(leash, cwd=self.root, env=variables, process_group=0)
         except OSError as error:
             raise SgmError(f"worker {slot.name} cannot be started: {error.strerror}") from None
-        seen = f"GPU {slot.device}" if slot.device else "CPU"
+        seen = f"GPU {slot.device.replace(',', ' and ')}" if slot.device else "CPU"
         print(f"worker {slot.name}: pool {self.pool}, {seen}", flush=True)
         return process
 

@@ -204,7 +204,9 @@ def metric_of(project: Project, experiment: str) -> str:
 
 def devices(job: Job) -> dict[str, Any]:
     """Return what `default_executor` needs to know of a grid's cells."""
-    return {"device": job.spec.training["device"], "threads": job.spec.training["threads"]}
+    training = job.spec.training
+    together = training.get("devices", 1)
+    return {"device": training["device"], "threads": training["threads"], "together": together}
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from prefect.states import Completed, Crashed, Failed
 
 from flows.executors import LocalProcesses, Stopped
 from flows.progress import logged
+from sgm_core.device import gpus
 from sgm_core.errors import SgmError
 from sgm_core.job import Job
 
@@ -27,7 +28,8 @@ def cells(jobs: list[str], label: str) -> State[Any]:
     """
     log, failures = get_run_logger(), {}
     emit = logged(log)
-    with LocalProcesses(1) as executor:
+    # A cell gets all GPUs of this worker: there may be several (`training.devices`).
+    with LocalProcesses(1, [",".join(gpus())]) as executor:
         for text in jobs:
             job = Job.from_json(text)
             name = job.spec.name

@@ -193,13 +193,13 @@ def leaderboard(names: Names = None) -> None:
 
 @app.command()
 def worker(
-    gpus: Annotated[str, typer.Option(help="all, or some of them: 0,1")] = "",
+    gpus: Annotated[str, typer.Option(help="all, or some of them: 0,1; pairs: 0+1,2+3")] = "",
     slots: Annotated[
         int | None, typer.Option(help="on the CPU: how many cells at once, each on its own")
     ] = None,
     pool: Annotated[str, typer.Option(help="work pool of the Prefect server")] = "gpu",
 ) -> None:
-    """Run a Prefect worker per GPU (or slot) for the cells of this project, until Ctrl-C."""
+    """Run a Prefect worker per GPU, group of GPUs or slot for this project's cells, until Ctrl-C."""
     from flows.agents import Agents, slots_of
     from flows.server import address
 

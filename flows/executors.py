@@ -28,7 +28,7 @@ from flows.workers import GRACE_SECONDS, Ending, Kind, Worker, signal_name
 from sgm_core.cell import CELLS, EVALUATIONS, Emit, Job, Outcome, ensure_cell, lookup
 from sgm_core.device import cores, device_class, gpus
 from sgm_core.errors import SgmError, UsageError, did_you_mean
-from sgm_core.store import Store
+from sgm_core.store.shared import store_at
 
 RETRIES = 2
 VARIABLE = "SGM_EXECUTOR"
@@ -212,14 +212,16 @@ class LocalProcesses(Stoppable):
 
 
 def default_executor(
-    cells: int | None = None, device: str = "auto", threads: int = 1
+    cells: int | None = None, device: str = "auto", threads: int = 1, together: int = 1
 ) -> CellExecutor:
-    """Choose for this machine: a slot per GPU, or per `threads` cores; no more than `cells`.
+    """Choose for this machine: a slot per `together` GPUs, or per `threads` cores for each; no more
+    than `cells`.
 
     Args:
         cells: how many cells there are (None: many).
         device: `training.device`: auto, cpu or cuda.
         threads: `training.threads` of one cell.
+        together: `training.devices` of one cell.
 
     The environment variable SGM_EXECUTOR overrides the choice: "inprocess", "local", "local:N", or
     "pool": the workers of a Prefect server.
@@ -228,7 +230,10 @@ def default_executor(
         UsageError: SGM_EXECUTOR has another value.
     """
     devices = gpus() if device_class(device) == "cuda" else []
-    slots = len(devices) or max(1, cores() // max(1, threads))
+    devices = [",".join(devices[i : i + together]) for i in range(0, len(devices), together)]
+    if len(devices) > 1 and devices[-1].count(",") < together - 1:
+        del devices[-1]  # what is left over is too few for a cell
+    slots = len(devices) or max(1, cores() // max(1, threads * together))
     wanted, _, number = os.environ.get(VARIABLE, "").strip().lower().partition(":")
     if wanted == "inprocess" and not number:
         return InProcess()
@@ -259,7 +264,7 @@ def _result(job: Job, ending: Ending) -> Outcome:
         raise SgmError(
             f"{name}: its process ended with exit code {ending.code}; its last words: {words}"
         )
-    store = Store(job.store)
+    store = store_at(job.store)
     # By the worker's keys, not by new ones: the code may have been edited meanwhile.
     cell = store.find(CELLS, str(last["cell"]))
     evaluation = store.find(EVALUATIONS, str(last["evaluation"]))

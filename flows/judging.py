@@ -21,8 +21,8 @@ from sgm_core.evaluate.evidence import Score, load_score
 from sgm_core.evaluate.names import METRICS
 from sgm_core.job import SCORE
 from sgm_core.spec import identity_key
-from sgm_core.store import Store
 from sgm_core.store.files import os_errors, read_json
+from sgm_core.store.shared import store_at
 
 if TYPE_CHECKING:
     from flows.tracking import Tracking
@@ -106,7 +106,7 @@ class Judge:
 
         describe = {"name": f"score of {tags.get('sgm.cell', folder.name)}", **identity}
         key = identity_key(identity)
-        entry = Store(job.store).ensure(EVALUATIONS, key, build, describe, self.log)
+        entry = store_at(job.store).ensure(EVALUATIONS, key, build, describe, self.log)
         return load_score(entry.path)
 
     def _evaluation(self, seed: int) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class Judge:
     def _folder(self, version: Any) -> Path:
         """Return a folder with the model of a version, verified: its cell, or what was published."""
         key = str(version.tags.get("sgm.cell_key", ""))
-        entry = Store(self.job.store).find(CELLS, key) if key else None
+        entry = store_at(self.job.store).find(CELLS, key) if key else None
         published = verified(self.tracking, version)
         if entry is not None and entry.manifest["summary"].get(
             "weights_sha256"

@@ -13,8 +13,8 @@ from flows.project import Project
 from sgm_core.cell import CELLS
 from sgm_core.errors import SgmError, UsageError, unknown
 from sgm_core.spec import all_cells
-from sgm_core.store import Store
 from sgm_core.store.files import read_json, write_atomic
+from sgm_core.store.shared import store_at
 
 Found = dict[str, tuple[Path, dict[str, Any]]]
 
@@ -155,7 +155,7 @@ def _by_key(project: Project, text: str) -> Found:
 def _by_name(project: Project, text: str) -> Found:
     """Find finished cells of the current params.yaml by name."""
     wanted, _, cell = text.rpartition("/")
-    store, found = Store(project.store), Found()
+    store, found = store_at(project.store), Found()
     for name, experiment in project.config().experiments.items():
         meta = project.prepared(name) / "dataset.json"
         if (wanted and wanted != name) or not meta.is_file():

@@ -81,10 +81,12 @@ class Ending:
 
     @property
     def signal(self) -> int:
-        """The signal that ended it, or 0; 143 is how a worker reports a SIGTERM that it obeyed."""
+        """The signal that ended it, or 0; 143 is how a worker reports a SIGTERM that it obeyed, and
+        137 that one of its ranks was killed."""
         if self.done:
             return 0
-        return -self.code if self.code < 0 else signal.SIGTERM if self.code == 143 else 0
+        told = self.code - 128 if self.code in (137, 143) else 0
+        return -self.code if self.code < 0 else told
 
 
 class Worker:

@@ -22,7 +22,8 @@ from sgm_core.device import device_class
 from sgm_core.errors import SgmError
 from sgm_core.job import Job, jobs_of
 from sgm_core.spec import CellSpec, EvaluationSpec, cells_of, digest_of, identity_key
-from sgm_core.store import Entry, Store
+from sgm_core.store import Entry
+from sgm_core.store.shared import store_at
 
 __all__ = [
     "CELLS",
@@ -57,7 +58,7 @@ class Outcome:
 
 def lookup(job: Job, emit: Emit | None = None) -> Outcome | None:
     """Return a finished, verified cell with its evaluation, or None. Computes nothing."""
-    store, log = Store(job.store), _log(emit)
+    store, log = store_at(job.store), _log(emit)
     cell = store.find(CELLS, job.spec.key, log)
     if cell is None:
         return None
@@ -74,8 +75,12 @@ def ensure_cell(job: Job, emit: Emit) -> Outcome:
     Raises:
         SgmError: one sentence; what was finished stays.
     """
-    store, log, built = Store(job.store), _log(emit), []
+    store, log, built = store_at(job.store), _log(emit), []
     labels = {"experiment": job.spec.experiment, "name": job.spec.name}
+
+    def tell(event: dict[str, Any]) -> None:
+        store.check()
+        emit(event)
 
     def train(work: Path) -> dict[str, Any]:
         from sgm_core.train.run import train_cell
@@ -85,7 +90,7 @@ def ensure_cell(job: Job, emit: Emit) -> Outcome:
         if digest_of(job.dataset / "dataset.json", "dataset") != job.spec.data_digest:
             raise SgmError(f"{job.dataset} has changed since this cell was planned; run again")
         spec = {**job.spec.as_dict(), "checkpoint_every": job.checkpoint_every}
-        summary: dict[str, Any] = train_cell(spec, job.dataset, work, emit)
+        summary: dict[str, Any] = train_cell(spec, job.dataset, work, tell)
         return summary
 
     def evaluate(work: Path) -> dict[str, Any]:
@@ -94,7 +99,7 @@ def ensure_cell(job: Job, emit: Emit) -> Outcome:
         built.append(EVALUATIONS)
         check_code(spec.modules, measured["code"])
         summary: dict[str, Any] = measure(
-            cell.path, job.dataset, job.reference, *settings, work, emit
+            cell.path, job.dataset, job.reference, *settings, work, tell
         )
         return summary
 

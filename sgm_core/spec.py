@@ -124,6 +124,8 @@ def cells_of(
     """
     training = experiment.training.model_dump(mode="json", exclude={"checkpoint_every"})
     training["device"] = device_class(experiment.training.device)
+    if training["devices"] == 1:  # as before there was a choice: the key of a cell is old
+        del training["devices"]
     cheap = rung is not None and not rung.final
     if cheap and rung is not None:
         training["steps"] = rung.steps

@@ -53,7 +53,7 @@ class Terminated(SgmError):
 
 def main(argv: list[str] | None = None) -> int:
     """Run the jobs; return the exit code."""
-    emit = _private_stdout()
+    emit = private_stdout()
     try:
         signal.signal(signal.SIGTERM, _terminated)
         if os.getpgrp() != os.getpid():
@@ -148,7 +148,7 @@ def _texts(argv: list[str]) -> Iterator[str]:
         raise UsageError(f"{argv[0]}: the job cannot be read ({error}); check the path") from None
 
 
-def _private_stdout() -> Callable[[dict[str, Any]], None]:
+def private_stdout() -> Callable[[dict[str, Any]], None]:
     """Keep stdout for events: fd 1 becomes stderr for everybody else."""
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")  # dup: not inherited by programs
     os.dup2(2, 1)

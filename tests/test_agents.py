@@ -122,6 +122,8 @@ def test_slots_of_gpus_and_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agents.socket, "gethostname", lambda: "host")
     assert slots_of("all", None) == [Slot(f"host-gpu{i}", str(i)) for i in (0, 1, 3)]
     assert slots_of("3, 0", None) == [Slot("host-gpu3", "3"), Slot("host-gpu0", "0")]
+    pairs = [Slot("host-gpu0+1", "0,1"), Slot("host-gpu3", "3")]
+    assert slots_of("0+1, 3", None) == pairs
     assert slots_of("", 2) == [Slot("host-cpu0", ""), Slot("host-cpu1", "")]
 
 
@@ -132,6 +134,8 @@ def test_slots_of_gpus_and_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         ("all", 2, ["0"], "write either --gpus all"),
         ("all", None, [], "no GPU that torch can use; write --slots N"),
         ("0,7", None, ["0", "1"], r"'7' is not a GPU of this machine \(0, 1\)"),
+        ("0+7", None, ["0", "1"], r"'7' is not a GPU of this machine \(0, 1\)"),
+        ("0+1,1", None, ["0", "1"], "names a GPU twice"),
         ("1,1", None, ["0", "1"], "names a GPU twice"),
         ("", 0, [], "--slots: 0 is too few"),
     ],

@@ -31,9 +31,21 @@ def test_the_default_executor(choice: Callable[..., Any]) -> None:
     assert choice(None, 3).slots == 3
     assert choice(None, 16, "cpu", 4).slots == 2
     assert choice(None, 16, "cpu", 99).slots == 1
+    assert choice(None, 16, "cpu", 1, 2).slots == 4  # two processes per cell
     assert choice("local:5", 2).slots == 5
     assert choice("local", 2).slots == 2
     assert isinstance(choice("inprocess"), InProcess)
+
+
+def test_a_slot_has_as_many_gpus_as_a_cell_asks_for(
+    choice: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.executors.gpus", lambda: ["0", "1", "2"])
+    given: list[list[str]] = []
+    monkeypatch.setattr("flows.executors.LocalProcesses", lambda n, devices: given.append(devices))
+    for together in (1, 2, 4):
+        choice(None, 16, "cuda", 1, together)
+    assert given == [["0", "1", "2"], ["0,1"], ["0,1,2"]]
 
 
 @pytest.mark.parametrize("value", ["locl:2", "local:0", "local:x", "inprocess:2", "ray"])

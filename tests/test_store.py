@@ -15,6 +15,7 @@ import pytest
 from sgm_core.errors import SgmError
 from sgm_core.store import Store
 from sgm_core.store import files as files_module
+from sgm_core.store import manifest as manifest_module
 from sgm_core.store import store as store_module
 from sgm_core.store.files import read_json, sha256_file, write_atomic, write_json
 
@@ -74,8 +75,8 @@ def test_any_flipped_bit_is_found(tmp_path: Path) -> None:
         file = folder / rng.choice(["weights.bin", "history.json", "deep/x.txt", "manifest.json"])
         before = file.read_bytes()
         _damage(file, "flip", rng)
-        with pytest.raises(store_module.Damage):
-            store_module._verified(folder, "cells", "k1")
+        with pytest.raises(manifest_module.Damage):
+            manifest_module.verified(folder, "cells", "k1")
         file.write_bytes(before)
     assert store.find("cells", "k1") is not None
 
@@ -239,7 +240,7 @@ def test_an_unreadable_entry_is_not_called_damaged(
     def refuse(path: Path) -> str:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(store_module, "sha256_file", refuse)
+    monkeypatch.setattr(manifest_module, "sha256_file", refuse)
     with pytest.raises(SgmError, match="permission denied"):
         store.find("cells", "k1")
     assert (tmp_path / "cells" / "k1").is_dir()

@@ -88,6 +88,11 @@ def use_folder(folder: Path) -> None:
     _project[:] = [folder.resolve()]
 
 
+def used_folders() -> list[Path]:
+    """The folders given to `use_folder`: a process that this one starts needs them too."""
+    return list(_project)
+
+
 _project: list[Path] = []
 
 

@@ -54,6 +54,20 @@ class TrainingConfig(Frozen):
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(1, ge=1, le=256, description="CPU threads of one cell's process")
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="GPUs (or processes on the CPU) that share each batch of one cell",
+    )
+
+    @field_validator("devices")
+    @classmethod
+    def _an_item_for_each(cls, value: int, info: ValidationInfo) -> int:
+        if value > info.data.get("batch", value):
+            raise ValueError(f"each device needs an item of the batch of {info.data['batch']}")
+        return value
+
     checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")
 
 

@@ -35,6 +35,12 @@ def _forget_after_fork() -> None:
 os.register_at_fork(after_in_child=_forget_after_fork)
 
 
+def held() -> tuple[int, ...]:
+    """The open files of the leases that this process holds; given to a program that it starts
+    (`pass_fds`), they are held until that has ended too."""
+    return tuple(_held)
+
+
 @contextlib.contextmanager
 def lease(
     path: Path, wait: bool = True, waiting: Callable[[str], None] | None = None

@@ -19,60 +19,41 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
-import json
 import logging
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sgm_core.errors import SgmError
 from sgm_core.store.files import (
     TEMPORARY,
-    canonical_json,
     fsync_dir,
     fsync_file,
-    json_bytes,
     os_errors,
     os_failure,
-    sha256_bytes,
     sha256_file,
     write_json,
 )
 from sgm_core.store.lease import lease
+from sgm_core.store.manifest import (
+    FORMAT,
+    MANIFEST,
+    Damage,
+    Entry,
+    files_of,
+    read_manifest,
+    sealed,
+    verified,
+)
 
-FORMAT = 1
-MANIFEST = "manifest.json"
 NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 Log = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A finished entry, verified when it was returned.
-
-    `manifest` holds: format, kind, key, describe (what the key stands for), summary (what the
-    builder returned), files {name: {sha256, bytes}}, created (UTC, ISO 8601), seconds.
-    """
-
-    kind: str
-    key: str
-    path: Path
-    manifest: dict[str, Any]
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """What the builder returned."""
-        return dict(self.manifest["summary"])
-
-
-class Damage(Exception):
-    """Why an entry is not what was committed."""
+Build = Callable[[Path], dict[str, Any]]
 
 
 class Store:
@@ -110,7 +91,7 @@ class Store:
         path = self.path(kind, key)
         with os_errors(path):
             try:
-                return _verified(path, kind, key)
+                return verified(path, kind, key)
             except FileNotFoundError:
                 return None
             except Damage:
@@ -124,7 +105,7 @@ class Store:
         self,
         kind: str,
         key: str,
-        build: Callable[[Path], dict[str, Any]],
+        build: Build,
         describe: dict[str, Any],
         log: Log | None = None,
     ) -> Entry:
@@ -145,34 +126,42 @@ class Store:
         found = self.find(kind, key, log)
         if found is not None:
             return found
-        final, work, say = self.path(kind, key), self.work(kind, key), log or _say
+        final, tell = self.path(kind, key), log or say
         with os_errors(final.parent):
             final.parent.mkdir(parents=True, exist_ok=True)
 
         def waiting(holder: str) -> None:
-            say(f"waiting for {holder}, which is building {kind} {key[:12]}")
+            tell(f"waiting for {holder}, which is building {kind} {key[:12]}")
 
         with lease(self._lock(kind, key), waiting=waiting):
             found = self._settled(kind, key, log) or self._recovered(kind, key)
-            if found is not None:
-                return found
-            with os_errors(work):
-                work.mkdir(exist_ok=True)
-                _sweep(work)
-            started = time.monotonic()
-            with _disk_errors(work):
-                summary = build(work)
-            seconds = time.monotonic() - started
-            manifest = {
-                "format": FORMAT,
-                "kind": kind,
-                "key": key,
-                "describe": describe,
-                "summary": summary,
-                "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                "seconds": round(seconds, 3),
-            }
-            return self._commit(kind, key, manifest)
+            return found or self._built(kind, key, build, describe, tell)
+
+    def check(self) -> None:
+        """Raise if somebody else builds meanwhile what this store is building; see SharedStore."""
+
+    def _built(
+        self, kind: str, key: str, build: Build, describe: dict[str, Any], tell: Log
+    ) -> Entry:
+        """Build an entry, by the holder of its lease."""
+        work = self.work(kind, key)
+        with os_errors(work):
+            work.mkdir(exist_ok=True)
+            _sweep(work)
+        started = time.monotonic()
+        with _disk_errors(work):
+            summary = build(work)
+        seconds = time.monotonic() - started
+        manifest = {
+            "format": FORMAT,
+            "kind": kind,
+            "key": key,
+            "describe": describe,
+            "summary": summary,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+        }
+        return self._commit(kind, key, manifest)
 
     def _lock(self, kind: str, key: str) -> Path:
         return self.path(kind, key).with_name(f"{key}.lock")
@@ -182,7 +171,7 @@ class Store:
         path = self.path(kind, key)
         with os_errors(path):
             try:
-                return _verified(path, kind, key)
+                return verified(path, kind, key)
             except FileNotFoundError:
                 return None
             except Damage as damage:
@@ -191,7 +180,7 @@ class Store:
                     number += 1
                 os.rename(path, aside)
                 fsync_dir(path.parent)
-                (log or _say)(
+                (log or say)(
                     f"{kind} {key[:12]} is damaged ({damage}); moved to {aside.name}, "
                     "it will be built again"
                 )
@@ -202,7 +191,7 @@ class Store:
         work = self.work(kind, key)
         with os_errors(work):
             try:
-                _verified(work, kind, key)
+                verified(work, kind, key)
             except (FileNotFoundError, Damage):
                 (work / MANIFEST).unlink(missing_ok=True)
                 return None
@@ -213,13 +202,13 @@ class Store:
         with os_errors(work):
             _sweep(work)
             files = {}
-            for name, file in _files(work):
+            for name, file in files_of(work):
                 fsync_file(file)
                 files[name] = {"sha256": sha256_file(file), "bytes": file.stat().st_size}
             for folder in [p for p in work.rglob("*") if p.is_dir()]:
                 fsync_dir(folder)
         manifest = {**manifest, "files": files}
-        write_json(work / MANIFEST, {**manifest, "self": _self_hash(manifest)})
+        write_json(work / MANIFEST, sealed(manifest))
         return self._publish(kind, key)
 
     def _publish(self, kind: str, key: str) -> Entry:
@@ -227,46 +216,7 @@ class Store:
         with os_errors(final):
             os.rename(self.work(kind, key), final)
             fsync_dir(final.parent)
-            manifest = json.loads((final / MANIFEST).read_bytes())
-        manifest.pop("self")
-        return Entry(kind, key, final, manifest)
-
-
-def _verified(path: Path, kind: str, key: str) -> Entry:
-    """Read an entry and compare every byte with its manifest.
-
-    Raises:
-        FileNotFoundError: there is no entry.
-        Damage: there is one, and it is not what was committed.
-    """
-    os.stat(path)
-    try:
-        data = (path / MANIFEST).read_bytes()
-        manifest = json.loads(data)
-        if data != json_bytes(manifest) or manifest.pop("self") != _self_hash(manifest):
-            raise Damage(f"{MANIFEST} was altered")
-        if (manifest["format"], manifest["kind"], manifest["key"]) != (FORMAT, kind, key):
-            raise Damage(f"{MANIFEST} belongs to another entry")
-        for name, expected in manifest["files"].items():
-            if (path / name).stat().st_size != expected["bytes"]:
-                raise Damage(f"{name} has another length")
-            if sha256_file(path / name) != expected["sha256"]:
-                raise Damage(f"{name} was altered")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise Damage(f"{Path(error.filename or path).name} is missing") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise Damage(f"{MANIFEST} is not readable") from None
-    return Entry(kind, key, path, manifest)
-
-
-def _self_hash(manifest: dict[str, Any]) -> str:
-    return sha256_bytes(canonical_json(manifest))
-
-
-def _files(folder: Path) -> list[tuple[str, Path]]:
-    """The regular files of an entry by relative name, the manifest excepted."""
-    files = [(f.relative_to(folder).as_posix(), f) for f in sorted(folder.rglob("*"))]
-    return [(name, f) for name, f in files if f.is_file() and name != MANIFEST]
+            return Entry(kind, key, final, read_manifest(final))
 
 
 def _sweep(work: Path) -> None:
@@ -296,5 +246,6 @@ def _disk_errors(work: Path) -> Any:
         raise
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell where nobody listens for messages."""
     logging.getLogger(__name__).warning("%s", text)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sgm_core.objective import Objective
+from sgm_core.train.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,16 @@ class TrainState:
     """Everything a step changes: weights, moments, average, generator, step count."""
 
     def __init__(
-        self, net: nn.Module, objective: Objective, settings: LoopSettings, seed: int
+        self,
+        net: nn.Module,
+        objective: Objective,
+        settings: LoopSettings,
+        seed: int,
+        ranks: Ranks | None = None,
     ) -> None:
         self.net, self.objective, self.settings, self.seed = net, objective, settings, seed
+        self.ranks = ranks
+        self.forward = net if ranks is None else ranks.wrap(net)
         self.device = next(net.parameters()).device
         self.ema_net = copy.deepcopy(net).requires_grad_(False).eval()
         self.weights: list[Tensor] = list(net.parameters())
@@ -89,11 +97,16 @@ def advance(state: TrainState, x0: Tensor, labels: Tensor | None = None) -> Step
     if labels is not None and s.label_dropout > 0:
         dropped = torch.rand(len(labels), generator=state.generator, device=x0.device)
         labels = torch.where(dropped < s.label_dropout, -1, labels)
+    if state.ranks is not None:
+        state.ranks.seed(state.seed, state.step)
+        batch, labels = state.ranks.share(batch, labels)
     state.net.train()
     bf16 = s.precision == "bf16" and state.device.type == "cuda"
     with torch.autocast(state.device.type, torch.bfloat16, enabled=bf16):
-        output = state.net(batch.inputs, batch.sigma, labels)
+        output = state.forward(batch.inputs, batch.sigma, labels)
     loss = batch.loss(output.float())
+    if state.ranks is not None:
+        loss = state.ranks.weighted(loss, len(x0))
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(state.weights, s.grad_clip)
@@ -105,6 +118,8 @@ def advance(state: TrainState, x0: Tensor, labels: Tensor | None = None) -> Step
     # Early averages would be dominated by the initial weights; the decay grows to its value.
     decay = min(s.ema, state.step / (10 + state.step))
     torch._foreach_lerp_(state.average, state.weights, 1 - decay)
+    if state.ranks is not None:
+        loss = state.ranks.mean(loss)
     return StepReport(state.step, loss.detach(), norm.detach(), rate)
 
 

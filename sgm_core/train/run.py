@@ -25,7 +25,9 @@ from sgm_core.objective import Objective
 from sgm_core.parts import Parts, build_parts
 from sgm_core.store.files import read_json, write_json
 from sgm_core.train.checkpoint import clear_checkpoints, load_checkpoint, save_checkpoint
+from sgm_core.train.group import check_devices, train_on_ranks
 from sgm_core.train.loop import LoopSettings, StepReport, TrainState, train
+from sgm_core.train.ranks import Ranks
 
 TIME_NODES = 8192
 HISTORY_POINTS = 200
@@ -62,18 +64,51 @@ def train_cell(spec: Mapping[str, Any], dataset: Path, work: Path, emit: Emit) -
     finished = _finished(work)
     if finished is not None:
         return finished
+    training = spec["training"]
+    count = int(training.get("devices", 1))
+    if count == 1:
+        return _train(spec, dataset, work, emit)
+    check_devices(count, str(training["device"]))
+    job = {"spec": dict(spec), "dataset": str(dataset), "work": str(work)}
+    with _sigterm() as stop:
+        train_on_ranks(count, job, emit, stop)
+    return dict(read_json(work / SUMMARY))
+
+
+def train_rank(job: Mapping[str, Any], rank: int, emit: Emit) -> None:
+    """Be one of the ranks of a training; the first one saves what `train_cell` leaves.
+
+    Args:
+        job: spec, dataset and work as given to `train_cell`; world and meeting, see Ranks.
+        rank: which.
+
+    Raises:
+        Stopped, SgmError: as `train_cell`.
+    """
+    name = str(job["spec"]["training"]["device"])
+    device = torch.device(name, rank) if name == "cuda" else torch.device(name)
+    ranks = Ranks(rank, int(job["world"]), Path(job["meeting"]), device)
+    _train(job["spec"], Path(job["dataset"]), Path(job["work"]), emit, ranks)
+    ranks.leave()
+
+
+def _train(
+    spec: Mapping[str, Any], dataset: Path, work: Path, emit: Emit, ranks: Ranks | None = None
+) -> dict[str, Any]:
+    """Train in this process, alone or as one of several ranks."""
     training = dict(spec["training"])
+    first = ranks is None or ranks.rank == 0
     torch.set_num_threads(int(training.get("threads", 1)))
     data = load_dataset(dataset)
     with _memory_errors():
         parts = build_parts(
             spec["process"], spec["net"], data.meta, training["parametrisation"], spec["seed"]
         )
-        device = _device(str(training["device"]))
+        device = _device(str(training["device"])) if ranks is None else ranks.device
         parts.net.to(device)
-        state = _state(parts, training, int(spec["seed"]), device)
+        state = _state(parts, training, int(spec["seed"]), device, ranks)
         items, labels = _items(data.split("train").x, data.split("train").labels, device)
-        history = _History(work, state, emit)
+        history = _History(work, state, emit if first else _nothing)
         every = int(spec.get("checkpoint_every", 500))
         clock = time.process_time()
         with _sigterm() as stop:
@@ -81,16 +116,22 @@ def train_cell(spec: Mapping[str, Any], dataset: Path, work: Path, emit: Emit) -
                 history.add(report)
                 if report.step == state.settings.steps:
                     break
-                if stop.is_set() or report.step % every == 0:
+                stopped = stop.is_set() if ranks is None else ranks.any(stop.is_set())
+                if first and (stopped or report.step % every == 0):
                     history.check(report)
                     save_checkpoint(work, state, history.record())
-                if stop.is_set():
+                if stopped:
                     raise Stopped(
                         f"stopped at step {report.step} of {state.settings.steps}; "
                         "run again to go on from there"
                     )
         if history.last is not None:
             history.check(history.last)
+    cpu_seconds = time.process_time() - clock
+    if ranks is not None:
+        cpu_seconds = ranks.sum(cpu_seconds)
+    if not first:
+        return {}
     config = {
         "process": dict(spec["process"]),
         "net": dict(spec["net"]),
@@ -105,7 +146,7 @@ def train_cell(spec: Mapping[str, Any], dataset: Path, work: Path, emit: Emit) -
         "steps": state.step,
         "final_loss": history.points[-1]["loss"],
         "train_seconds": round(history.points[-1]["seconds"], 3),
-        "cpu_seconds": round(time.process_time() - clock, 3),
+        "cpu_seconds": round(cpu_seconds, 3),
         "weights_sha256": written["weights"]["sha256"],
     }
     if training["weighting"] == "likelihood":
@@ -130,10 +171,16 @@ def _finished(work: Path) -> dict[str, Any] | None:
     return summary
 
 
-def _state(parts: Parts, training: dict[str, Any], seed: int, device: torch.device) -> TrainState:
+def _state(
+    parts: Parts, training: dict[str, Any], seed: int, device: torch.device, ranks: Ranks | None
+) -> TrainState:
     torch.manual_seed(seed)  # dropout, where a network has it, draws from the global stream
     objective = Objective.of(parts.preconditioning, training, TIME_NODES, device)
-    return TrainState(parts.net, objective, LoopSettings.of(training), seed)
+    return TrainState(parts.net, objective, LoopSettings.of(training), seed, ranks)
+
+
+def _nothing(event: dict[str, Any]) -> None:
+    """Only the first rank tells."""
 
 
 def _device(name: str) -> torch.device:
