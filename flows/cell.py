@@ -21,6 +21,7 @@ from prefect.states import Completed
 from flows.artifacts import cell_artifact
 from flows.progress import Display, logged
 from flows.project import Project
+from flows.pulling import pull_data
 from flows.setup import initialise
 from flows.tracking import CellRun, Tracking
 from sgm_core.cell import Outcome, jobs_of
@@ -135,6 +136,7 @@ def cell(experiment: str, name: str, root: str = ".") -> State[Any]:
 
     project = Project.find(Path(root))
     initialise(project, prefect=False)
+    pull_data(project, experiment, get_run_logger().info)
     jobs = all_jobs(project, experiment)
     if name not in jobs:
         raise unknown("cell", name, jobs)

@@ -11,6 +11,8 @@ from prefect.states import Completed, Crashed, Failed
 
 from flows.executors import LocalProcesses, Stopped
 from flows.progress import logged
+from flows.project import Project
+from flows.pulling import pull_data
 from sgm_core.device import gpus
 from sgm_core.errors import SgmError
 from sgm_core.job import Job
@@ -27,13 +29,14 @@ def cells(jobs: list[str], label: str) -> State[Any]:
         label: how the run is called.
     """
     log, failures = get_run_logger(), {}
-    emit = logged(log)
+    emit, project = logged(log), Project.find()
     # A cell gets all GPUs of this worker: there may be several (`training.devices`).
     with LocalProcesses(1, [",".join(gpus())]) as executor:
         for text in jobs:
             job = Job.from_json(text)
             name = job.spec.name
             try:
+                pull_data(project, job.dataset.name, log.info, job.spec.data_digest)
                 outcome = executor.run(job, emit)
                 log.info("%s: %s", name, "found in the store" if outcome.cached else "finished")
             except Stopped as error:
