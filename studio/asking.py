@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from sgm_core.config.training import SamplingConfig
+from sgm_core.control.api import DETERMINISTIC, NOISE
 from sgm_core.errors import UsageError, unknown
 from sgm_core.generate import settings_of
 from studio.catalogue import Entry, Shelf
-from studio.draw import Array, Draw, Hole, Recipe, unpacked
+from studio.draw import Array, Change, Draw, Hole, Path, Recipe, Task, unpacked
 from studio.limits import Limits
 from studio.schemas import SEEDS, Asked
 from studio.version import Opened
@@ -67,21 +68,21 @@ def plan(asked: Asked, shelf: Shelf, limits: Limits, emit: Callable[[bytes], boo
     settings = _settings(asked, opened, limits)
     _check_process(asked.process, opened)
     steps = opened.steps(settings, asked.process)
-    hole = _hole(asked, opened)
-    labels = _labels(asked, opened, hole)
+    task = _task(asked, opened, settings)
+    labels = _labels(asked, opened, task)
     every = _every(asked, steps, opened.size, limits)
     guided = settings.guidance != 1 and labels is not None and bool((labels >= 0).any())
     recipe = Recipe(
         opened,
-        _variant(asked, opened, hole is not None),
+        _variant(asked, opened, isinstance(task, Hole)),
         settings.model_dump_json(),
         None if asked.process == opened.config["process"]["kind"] else asked.process,
         guided,
-        next(_numbers) if hole is not None or settings.sampler in ALONE else 0,
+        next(_numbers) if task is not None or settings.sampler in ALONE else 0,
     )
     seeds = np.uint64(asked.seed) + np.arange(asked.n, dtype=np.uint64)
     deadline = time.monotonic() + limits.seconds
-    return Plan(entry, Draw(recipe, seeds, labels, every, emit, deadline, hole), steps)
+    return Plan(entry, Draw(recipe, seeds, labels, every, emit, deadline, task), steps)
 
 
 def _check_size(asked: Asked, opened: Opened, limits: Limits) -> None:
@@ -135,10 +136,10 @@ def _variant(asked: Asked, opened: Opened, filling: bool) -> str:
     return asked.variant or "fp32"
 
 
-def _labels(asked: Asked, opened: Opened, hole: Hole | None) -> Array | None:
-    """Return the class of each sample; a completion has none where none was asked for."""
+def _labels(asked: Asked, opened: Opened, task: Task) -> Array | None:
+    """Return the class of each sample; a task has none where none was asked for."""
     space, label = opened.model.space, asked.label
-    if hole is not None and label is None:
+    if task is not None and label is None:
         label = -1
     if not space.labels and label in (None, -1):
         return None
@@ -160,17 +161,47 @@ def _every(asked: Asked, steps: int, size: int, limits: Limits) -> int:
     return asked.every
 
 
+def _task(asked: Asked, opened: Opened, settings: SamplingConfig) -> Task:
+    """Return what is to be done with an image or along a path, if there is one."""
+    if asked.path is not None:
+        if other := [name for name in ("image", "mask", "strength") if getattr(asked, name)]:
+            raise UsageError(f"{other[0]}: does not go with path; leave one of them out")
+        return _path(asked.path, settings)
+    if asked.strength is not None:
+        if asked.mask is not None:
+            raise UsageError("strength: does not go with mask; leave one of them out")
+        if asked.image is None:
+            raise UsageError("image: is missing; strength needs it")
+        image = _image(asked.image, opened)
+        _check_range(image, opened)
+        return Change(image, asked.strength)
+    return _hole(asked, opened)
+
+
+def _path(seeds: tuple[int, int], settings: SamplingConfig) -> Path:
+    """Return a path, which needs a sampler that draws no fresh noise."""
+    noisy = [name for name in NOISE if settings.options.get(name)]
+    if settings.sampler not in DETERMINISTIC:
+        raise UsageError(
+            f"sampler: {settings.sampler!r} draws fresh noise; a path needs one of: "
+            f"{', '.join(DETERMINISTIC)}"
+        )
+    if noisy:
+        raise UsageError(f"options: {noisy[0]} draws fresh noise; leave it out, or path")
+    return Path(*seeds)
+
+
 def _hole(asked: Asked, opened: Opened) -> Hole | None:
     """Return the item to complete, if there is one."""
     if asked.image is None and asked.mask is None:
         return None
-    if asked.image is None or asked.mask is None:
-        missing, there = ("image", "mask") if asked.image is None else ("mask", "image")
-        raise UsageError(f"{missing}: is missing; {there} needs it")
-    shape, low_high = opened.model.shape, opened.model.space.range
+    if asked.image is None:
+        raise UsageError("image: is missing; mask needs it")
+    if asked.mask is None:
+        raise UsageError("mask: is missing; image needs it, or strength")
+    image = _image(asked.image, opened)
     try:
-        image = unpacked(asked.image, "<f4", opened.size, "image").reshape(shape)
-        mask = unpacked(asked.mask, "u1", opened.size, "mask").reshape(shape)
+        mask = unpacked(asked.mask, "u1", opened.size, "mask").reshape(opened.model.shape)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if not ((mask == 0) | (mask == 1)).all():
@@ -178,14 +209,26 @@ def _hole(asked: Asked, opened: Opened) -> Hole | None:
     known = mask == 1
     if known.all():
         raise UsageError("mask: leaves nothing to draw; write 0 where the item is to be drawn")
-    seen = image[known]
+    _check_range(image[known], opened)
+    return Hole(image, known)
+
+
+def _image(text: str, opened: Opened) -> Array:
+    try:
+        return unpacked(text, "<f4", opened.size, "image").reshape(opened.model.shape)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _check_range(seen: Array, opened: Opened) -> None:
+    """Refuse values that no item has."""
     if not np.isfinite(seen).all():
         raise UsageError("image: holds NaN or infinite values; replace them by numbers")
-    low, high = low_high
+    low, high = opened.model.space.range
     slack = 1e-3 * (high - low)
-    if len(shape) == 3 and seen.size and (seen.min() < low - slack or seen.max() > high + slack):
+    images = len(opened.model.shape) == 3
+    if images and seen.size and (seen.min() < low - slack or seen.max() > high + slack):
         raise UsageError(
             f"image: has values {seen.min():g} to {seen.max():g}; the data of {opened.name} lie in "
             f"{low:g} to {high:g}"
         )
-    return Hole(image, known)

@@ -58,6 +58,25 @@ class Hole:
     known: Array
 
 
+@dataclass(frozen=True)
+class Change:
+    """An item in the data's range, and the share of the grid that is walked from it (SDEdit)."""
+
+    image: Array
+    strength: float
+
+
+@dataclass(frozen=True)
+class Path:
+    """Two seeds; the samples stand evenly between theirs."""
+
+    first: int
+    second: int
+
+
+Task = Hole | Change | Path | None
+
+
 @dataclass(eq=False)
 class Draw:
     """One request, from the moment it was admitted until its last event.
@@ -67,7 +86,7 @@ class Draw:
         every: frames are sent each so many steps; 0: none.
         emit: takes one event, as bytes; may be called from any thread; False: nobody listens.
         deadline: of time.monotonic(), after which it is given up.
-        hole: for inpainting.
+        task: what to do other than draw samples of the law.
     """
 
     recipe: Recipe
@@ -76,7 +95,7 @@ class Draw:
     every: int
     emit: Callable[[bytes], bool]
     deadline: float
-    hole: Hole | None = None
+    task: Task = None
     seconds: float = 0.0
     ended: bool = False
     _end: threading.Lock = field(default_factory=threading.Lock)

@@ -19,6 +19,7 @@ TYPES = {
     ".wasm": "application/wasm",
     ".css": "text/css",
     ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
     ".webmanifest": "application/manifest+json",
 }
 MISSING = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Studio</title></head>

@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from sgm_core.control.api import inpaint
+from sgm_core.control.api import edit, inpaint, interpolate
 from sgm_core.errors import SgmError
 from sgm_core.generate import SampleResult
 from studio.batcher import Shared
-from studio.draw import Draw, Left, Recipe, sentence
+from studio.draw import Change, Draw, Hole, Left, Path, Recipe, sentence
 
 log = logging.getLogger("studio")
 
@@ -163,10 +163,14 @@ def _drawn(draws: list[Draw]) -> SampleResult:
         labels = None
         if draws[0].labels is not None:
             labels = np.concatenate([draw.labels for draw in draws if draw.labels is not None])
-        if (hole := draws[0].hole) is not None:
-            label = -1 if labels is None else labels
-            first = int(seeds[0])
-            return inpaint(model, hole.image, hole.known, n=total, seed=first, label=label, **given)
+        label, first = -1 if labels is None else labels, int(seeds[0])
+        match draws[0].task:
+            case Hole(image, known):
+                return inpaint(model, image, known, n=total, seed=first, label=label, **given)
+            case Change(image, strength):
+                return edit(model, image, strength, n=total, seed=first, label=label, **given)
+            case Path(one, other):
+                return interpolate(model, one, other, total, label=label, **given)
         return model.sample(total, seed=seeds, label=labels, **given)
 
 

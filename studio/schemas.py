@@ -15,6 +15,9 @@ class Problem(BaseModel):
     detail: str
 
 
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
+
+
 class Asked(BaseModel):
     """What `POST /api/generate` takes. Types are exact: "3" is no number, and true is none."""
 
@@ -38,10 +41,17 @@ class Asked(BaseModel):
     frames: bool = Field(True, description="send x_t and the predicted x_0 while drawing")
     every: int = Field(1, ge=1, description="send each so many steps; the last one always")
     image: str | None = Field(
-        None, description="base64 of float32: an item to complete, in the data's range"
+        None,
+        description="base64 of float32: an item to complete or to change, in the data's range",
     )
     mask: str | None = Field(
         None, description="base64 of uint8: 1 where the item is known, 0 where it is to be drawn"
+    )
+    strength: float | None = Field(
+        None, gt=0, le=1, description="change the image: the share of the steps that is walked"
+    )
+    path: tuple[Seed, Seed] | None = Field(
+        None, description="n samples evenly from one seed's to the other's, the two included"
     )
 
 

@@ -8,6 +8,7 @@
 
 import { start } from "./backend.js";
 import { readBundle, writeBundle } from "./bundle.js";
+import { editStates, pathStates } from "./control/paths.js";
 import { Denoiser } from "./denoiser.js";
 import { number } from "./errors.js";
 import { Frame } from "./frame.js";
@@ -121,6 +122,9 @@ export class ScoreModel {
    * @param {number | string | ArrayLike<number>} [options.label] -1: no class; default: classes in turn
    * @param {string | object} [options.process] to sample under instead of the trained one
    * @param {Float64Array} [options.start] states (n, k, d) at the grid's first time
+   * @param {[number, number]} [options.path] n samples evenly from one seed's to the other's
+   * @param {ArrayLike<number>} [options.image] an item in the data's range, and
+   * @param {number} [options.strength] the share of the steps that is walked from it (SDEdit)
    * @param {(frame: object) => unknown} [options.onStep] called each step with {step, steps, t, sigma,
    *   xt, x0, u, ms}: xt = x_0 + sigma eps and x0 in the data's range, u the state of the process in
    *   model space; returning false stops there
@@ -132,6 +136,9 @@ export class ScoreModel {
     label,
     process,
     start: state,
+    path,
+    image,
+    strength,
     sigma_max,
     onStep,
     signal,
@@ -155,10 +162,22 @@ export class ScoreModel {
       denoise: (u, t) => denoiser.denoise(u, t, { labels, guidance }),
     };
     const began = performance.now();
-    const sampler = makeSampler({ ...settings, sigma_max });
+    const asked = { path, image, strength };
+    const { start: from, ...rest } = this.beginning(asked, denoiser.process, seeds, settings);
+    const sampler = makeSampler({ ...settings, sigma_max, ...rest });
     const report = onStep && this.reporter(sampler, denoiser.process, onStep);
-    const x = this.space.toData(await sampler.run(call, seeds, { start: state, signal, onStep: report }));
+    const x = this.space.toData(
+      await sampler.run(call, seeds, { start: state ?? from, signal, onStep: report }),
+    );
     return { x, labels, nfe: denoiser.nfe, seconds: (performance.now() - began) / 1000 };
+  }
+
+  /** Return where a path or an edit begins, with what it changes of the settings. */
+  beginning({ path, image, strength }, process, seeds, settings) {
+    const { size } = this.space;
+    if (path) return { start: pathStates(process, path, seeds.length, size, settings) };
+    if (strength === undefined) return {};
+    return editStates(process, this.space.toModel(image, "image"), strength, seeds, settings);
   }
 
   reporter(sampler, process, onStep) {

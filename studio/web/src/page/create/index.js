@@ -15,8 +15,7 @@ import { labelOf, paramsOf, requestOf, settingsForm, settingsOf } from "./settin
 import { createGrid, planOf } from "./variations.js";
 
 const MOST_FRAMES = 60; // of an animation
-const TILES = 12;
-const PATIENCE = 4000; // milliseconds that variations may take to be drawn unasked
+const QUICK = 1.5; // seconds of a picture, up to which its variations are drawn unasked
 
 /** Build the view. `app` offers models, limits, sourceFor(info), announce and notice. */
 export function createView(app) {
@@ -79,8 +78,8 @@ export function createView(app) {
     player.end({ toLast: true });
     if (!result) return parts.facts(player.frames.length ? "Stopped." : "");
     parts.facts(summary(result, times, player.steps));
-    const cost = (TILES * 1000 * result.seconds) / own.n;
-    if (result.place === DEVICE && cost < PATIENCE && !grid.filled && !reducedMotion()) vary();
+    const quick = result.place === DEVICE && result.seconds < QUICK;
+    if (quick && !grid.filled && !reducedMotion()) vary();
   }
 
   async function vary() {
@@ -127,7 +126,8 @@ export function createView(app) {
     /** Show the view with an address's parameters; the first time, draw at once. */
     show(params) {
       if (!app.models.length) return parts.nothing(app);
-      const next = settingsOf(app.models, app.limits, params);
+      const begun = settings ? params : { seed: rollSeed(), ...params };
+      const next = settingsOf(app.models, app.limits, begun);
       const same = settings && key(next, app) === key(settings, app);
       if (same) return remember("create", paramsOf(settings, app.wish()));
       settings = next;

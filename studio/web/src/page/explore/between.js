@@ -79,13 +79,12 @@ export function betweenSection(choice, job) {
   async function run() {
     const { info } = choice.state;
     const count = info.kind === "points" ? POINTS : Math.min(PICTURES, info.most);
-    const weights = Array.from({ length: count }, (_, i) => i / (count - 1));
     const request = {
       ...choice.classOf(),
       n: count,
       seed: seeds[0],
       ...pathSampler(info),
-      path: { seeds: [...seeds], weights },
+      path: [...seeds],
     };
     const look = lookOf(info);
     const result = await job.run(

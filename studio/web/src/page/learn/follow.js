@@ -148,7 +148,6 @@ async function backward(lab, process, seed) {
     steps: BACK,
     sampler: SAMPLER[process],
     grid: "quadratic",
-    state: true,
     onStep: ({ u }) => {
       for (let c = 0; c < channels; c += 1) path[c].push(u[2 * c], u[2 * c + 1]);
     },
