@@ -8,7 +8,7 @@ work pool whose agents share the state folder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +22,12 @@ from flows.artifacts import cell_artifact
 from flows.progress import Display, logged
 from flows.project import Project
 from flows.pulling import pull_data
+from flows.searching import all_jobs
 from flows.setup import initialise
 from flows.tracking import CellRun, Tracking
-from sgm_core.cell import Outcome, jobs_of
+from sgm_core.cell import Outcome
 from sgm_core.errors import SgmError, UsageError, unknown
 from sgm_core.evaluate.names import main_metric
-from sgm_core.search import Pair, Rung, rungs_of
 from sgm_core.store.files import read_json
 
 if TYPE_CHECKING:
@@ -150,44 +150,6 @@ def cell(experiment: str, name: str, root: str = ".") -> State[Any]:
         raise SgmError(observed.untracked[0])
     text = summary_line(outcome, metric)
     return Completed(name="Cached" if outcome.cached else "Completed", message=text)
-
-
-def jobs_in(
-    project: Project,
-    experiment: str,
-    rung: Rung | None = None,
-    pairs: Sequence[Pair] | None = None,
-) -> dict[str, Job]:
-    """Return the jobs of an experiment's grid by cell name.
-
-    Args:
-        rung, pairs: of the search; None: the final rung, with every pair of process and network.
-
-    Raises:
-        UsageError: the experiment is unknown, or a network does not fit its data.
-        SgmError: its data stages have not run.
-    """
-    config = project.config().experiment(experiment)
-    for folder, stage in (
-        (project.prepared(experiment) / "dataset.json", "prepare"),
-        (project.reference(experiment) / "reference.json", "reference"),
-    ):
-        if not folder.is_file():
-            raise SgmError(f"{folder} is missing; run: sgm {stage} {experiment} (or dvc repro)")
-    data, reference = project.prepared(experiment), project.reference(experiment)
-    jobs = jobs_of(config, data, reference, project.store, rung, pairs)
-    if not jobs:
-        raise UsageError(f"experiments.{experiment}: the grid is empty; name a process and a net")
-    return {job.spec.name: job for job in jobs}
-
-
-def all_jobs(project: Project, experiment: str) -> dict[str, Job]:
-    """Return every job that the search of an experiment can run; the errors of `jobs_in`."""
-    rungs = rungs_of(project.config().experiment(experiment))
-    found: dict[str, Job] = {}
-    for rung in (None, *(rung for rung in rungs if not rung.final)):
-        found |= jobs_in(project, experiment, rung)
-    return found
 
 
 def metric_of(project: Project, experiment: str) -> str:

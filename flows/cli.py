@@ -274,6 +274,14 @@ def _project(*names: str) -> Project:
 def _lifecycle(
     project: Project, names: list[str] | None, allow_failures: bool, publishing: bool, data: bool
 ) -> None:
+    from flows.settled import settled
+    from flows.setup import initialise
+
+    initialise(project, prefect=False)
+    done = [settled(project, name, publishing, data) for name in names or project.config().active]
+    if all(done):
+        print(*done, sep="\n", flush=True)
+        return
     with _embedded(project):
         from flows.lifecycle import lifecycle
 

@@ -10,7 +10,6 @@ by naming what failed. Results are read from the store, never from Prefect.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +19,15 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.artifacts import leaderboard_artifact
-from flows.cell import Observed, all_jobs, devices, entered, metric_of, run_cell
+from flows.cell import Observed, devices, entered, metric_of, run_cell
 from flows.executors import Stopped
 from flows.progress import Display, display
 from flows.project import Project
 from flows.reporting import write_report
-from flows.searching import Searched, search
+from flows.searching import Searched, all_jobs, compared_samplers, search
 from flows.setup import initialise
 from flows.tracking import Tracking
 from sgm_core.errors import SgmError
-from sgm_core.job import COMPARE_SAMPLERS
-from sgm_core.sample.names import SAMPLERS, sampler_fits
 from sgm_core.search import plan_in_words, rungs_of
 from sgm_core.store.files import read_json
 
@@ -112,19 +109,11 @@ def _compare_samplers(
 
     Both are empty if no cell is chosen or no sampler is asked for.
     """
-    name = searched.choice(config).cell if searched.finals else None
-    if name is None:
+    job = compared_samplers(config, searched)
+    if job is None:
         return None, ""
-    job, outcome = searched.jobs[name], searched.finals[name]
-    process = next(p for p in config.processes.values() if p.kind == outcome.spec.process["kind"])
-    samplers = config.evaluation.samplers
-    if samplers is None:
-        samplers = tuple(s for s in SAMPLERS if sampler_fits(s, process.langevin))
-    if not samplers:
-        return None, ""
-    evaluation = {**job.evaluation, "samplers": list(samplers), "under": []}
+    name = job.spec.name
     label = f"samplers of {name}"
-    job = replace(job, task=COMPARE_SAMPLERS, evaluation=evaluation)
     try:
         compared = executor.run(job, lambda event: shown.event(label, event))
     except Stopped:

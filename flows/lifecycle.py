@@ -20,6 +20,7 @@ from flows import stages
 from flows.grid import GridFailed, grid
 from flows.project import Project
 from flows.publish import publish
+from flows.settled import inputs_of, settle, settled
 from flows.setup import initialise
 from sgm_core.errors import SgmError
 
@@ -84,11 +85,18 @@ def lateness() -> timedelta:
 def _one(
     project: Project, name: str, data: bool, allow_failures: bool, publishing: bool
 ) -> list[str]:
-    root = str(project.root)
+    done = settled(project, name, publishing, data)
+    if done is not None:
+        get_run_logger().info("%s", done)
+        print(done, flush=True)
+        return [done.decision] if publishing else []
+    root, inputs = str(project.root), inputs_of(project, name)
     if data:
         prepare_data(name, root)
         prepare_reference(name, root)
-    return _grid_and_publish(project, name, allow_failures, publishing)
+    decisions = _grid_and_publish(project, name, allow_failures, publishing)
+    settle(project, name, inputs, decisions[0] if decisions else "", data)
+    return decisions
 
 
 def _grid_and_publish(

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
 
-from flows.cell import all_jobs, metric_of
+from flows.cell import metric_of
 from flows.judging import Judge
 from flows.lineage import lineage, lineage_document
 from flows.packaging import PICTURES, log_model
 from flows.progress import display
 from flows.project import Project
 from flows.registry import SAMPLING, Candidate, Decision, model_name, submit
-from flows.searching import Searched, looked_up
+from flows.searching import Searched, all_jobs, looked_up
 from flows.setup import initialise
 from flows.tracking import CellRun, Tracking
 from flows.verify import loads, log_files, verified

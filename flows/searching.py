@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from flows.cell import jobs_in
 from flows.project import Project
 from sgm_core.cell import Outcome, lookup
+from sgm_core.config.experiment import ExperimentConfig
+from sgm_core.errors import SgmError, UsageError
+from sgm_core.job import COMPARE_SAMPLERS, Job, jobs_of
+from sgm_core.sample.names import SAMPLERS, sampler_fits
 from sgm_core.search import Pair, Rung, Stage, rungs_of, walk
 
 if TYPE_CHECKING:
-    from sgm_core.cell import Job
-    from sgm_core.config import ExperimentConfig
     from sgm_core.report.choice import Choice
 
 
@@ -107,3 +108,60 @@ def looked_up(project: Project, experiment: str) -> Searched:
         return {name: outcome for name, outcome in found.items() if outcome is not None}
 
     return search(project, experiment, find)
+
+
+def compared_samplers(config: ExperimentConfig, searched: Searched) -> Job | None:
+    """Return the job that measures the chosen cell under every sampler.
+
+    None if no cell is chosen or no sampler is asked for.
+    """
+    name = searched.choice(config).cell if searched.finals else None
+    if name is None:
+        return None
+    job, outcome = searched.jobs[name], searched.finals[name]
+    process = next(p for p in config.processes.values() if p.kind == outcome.spec.process["kind"])
+    samplers = config.evaluation.samplers
+    if samplers is None:
+        samplers = tuple(s for s in SAMPLERS if sampler_fits(s, process.langevin))
+    if not samplers:
+        return None
+    evaluation = {**job.evaluation, "samplers": list(samplers), "under": []}
+    return replace(job, task=COMPARE_SAMPLERS, evaluation=evaluation)
+
+
+def jobs_in(
+    project: Project,
+    experiment: str,
+    rung: Rung | None = None,
+    pairs: Sequence[Pair] | None = None,
+) -> dict[str, Job]:
+    """Return the jobs of an experiment's grid by cell name.
+
+    Args:
+        rung, pairs: of the search; None: the final rung, with every pair of process and network.
+
+    Raises:
+        UsageError: the experiment is unknown, or a network does not fit its data.
+        SgmError: its data stages have not run.
+    """
+    config = project.config().experiment(experiment)
+    for folder, stage in (
+        (project.prepared(experiment) / "dataset.json", "prepare"),
+        (project.reference(experiment) / "reference.json", "reference"),
+    ):
+        if not folder.is_file():
+            raise SgmError(f"{folder} is missing; run: sgm {stage} {experiment} (or dvc repro)")
+    data, reference = project.prepared(experiment), project.reference(experiment)
+    jobs = jobs_of(config, data, reference, project.store, rung, pairs)
+    if not jobs:
+        raise UsageError(f"experiments.{experiment}: the grid is empty; name a process and a net")
+    return {job.spec.name: job for job in jobs}
+
+
+def all_jobs(project: Project, experiment: str) -> dict[str, Job]:
+    """Return every job that the search of an experiment can run; the errors of `jobs_in`."""
+    rungs = rungs_of(project.config().experiment(experiment))
+    found: dict[str, Job] = {}
+    for rung in (None, *(rung for rung in rungs if not rung.final)):
+        found |= jobs_in(project, experiment, rung)
+    return found

@@ -56,7 +56,7 @@ def prepare(project: Project, name: str, log: Log = print) -> bool:
     inputs = {
         "dataset": dataset,
         "params": {"kind": params.kind, **params.model_dump(mode="json")},
-        "raw": _raw(project.root, params),
+        "raw": raw_state(project.root, params),
         "code": closure_hash(["sgm_core.data.prepare", params.target.partition(":")[0]]),
         "versions": {name: version(name) for name in READERS},
     }
@@ -146,7 +146,7 @@ def _sha256(entry: Any) -> str:
     return str(entry["sha256"] if isinstance(entry, dict) else entry)
 
 
-def _raw(root: Path, params: DatasetParams) -> list[list[Any]]:
+def raw_state(root: Path, params: DatasetParams) -> list[list[Any]]:
     """Return what the raw files of a dataset look like: name, size and time of change.
 
     They are the files at `path`, and what the reader's own `inputs(params, root)` names, for a

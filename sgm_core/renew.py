@@ -34,6 +34,8 @@ def renewed() -> Iterator[None]:
         os.environ.update(variables)
         os.chdir(folder)
         gc.collect()
+        if not gc.get_freeze_count():  # the libraries stay: no collection goes through them again
+            gc.freeze()
         torch = sys.modules.get("torch")  # not imported for this
         if torch is not None:
             torch.seed()

@@ -72,19 +72,20 @@ def test_raw_files_in_the_usual_places_of_a_reader_count(
     monkeypatch.setattr(fashion_mnist, "DEBIAN", project.root / "absent")
     (project.root / "font.ttf").write_bytes(b"1")
     for name, params in (("fashion_mnist", FashionMNISTParams()), ("emoji", EmojiParams())):
-        before = stages._raw(project.root, params)
+        before = stages.raw_state(project.root, params)
         file = project.root / "data" / "raw" / name / "deep" / "file"
         file.parent.mkdir(parents=True)
         file.write_bytes(b"1")
-        first = stages._raw(project.root, params)
+        first = stages.raw_state(project.root, params)
         file.write_bytes(b"12")
         assert (
-            len({str(state) for state in (before, first, stages._raw(project.root, params))}) == 3
+            len({str(state) for state in (before, first, stages.raw_state(project.root, params))})
+            == 3
         )
     params = EmojiParams(font="font.ttf")
-    before = stages._raw(project.root, params)
+    before = stages.raw_state(project.root, params)
     (project.root / "font.ttf").write_bytes(b"12")
-    assert stages._raw(project.root, params) != before
+    assert stages.raw_state(project.root, params) != before
 
 
 def test_data_outside_the_project_and_the_packages_that_decode_count(
@@ -92,10 +93,10 @@ def test_data_outside_the_project_and_the_packages_that_decode_count(
 ) -> None:
     file = tmp_path_factory.mktemp("outside") / "points.csv"
     file.write_text("a,b\n1,2\n")
-    before = stages._raw(project.root, TableParams(path=str(file)))
+    before = stages.raw_state(project.root, TableParams(path=str(file)))
     file.write_text("a,b\n1,2\n3,4\n")
     assert len(before) == 1
-    assert stages._raw(project.root, TableParams(path=str(file))) != before
+    assert stages.raw_state(project.root, TableParams(path=str(file))) != before
     assert {"pillow", "fonttools", "pandas", "pyarrow"} <= set(stages.READERS)
 
 

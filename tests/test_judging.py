@@ -12,11 +12,11 @@ import pytest
 from flows_checkout import PARAMS
 
 from flows import judging, stages
-from flows.cell import jobs_in
 from flows.judging import Judge
 from flows.project import Project
 from flows.publish import publish_best
 from flows.registry import DECISION, SAMPLING, WEIGHTS, Decision
+from flows.searching import jobs_in
 from flows.setup import initialise
 from sgm_core.cell import ensure_cell, lookup
 from sgm_core.job import SCORE

@@ -15,8 +15,8 @@ from flows_checkout import PARAMS
 from report_fakes import experiment, outcome
 
 from flows import cli, stages
-from flows.cell import jobs_in
 from flows.project import Project
+from flows.searching import jobs_in
 from flows.tracking import final_metrics
 from sgm_core.cell import Outcome, ensure_cell
 from sgm_core.config.process import PROCESSES

@@ -106,9 +106,9 @@ def draw_field(
     ink[..., 3] = 0.12 + 0.88 * rising
     axes.add_collection(
         LineCollection(
-            pieces.reshape(-1, 2, 2).tolist(),
-            colors=ink.reshape(-1, 4).tolist(),
-            linewidths=np.tile(0.5 + 1.5 * rising, len(paths)).tolist(),
+            list(pieces.reshape(-1, 2, 2)),
+            colors=list(ink.reshape(-1, 4)),
+            linewidths=list(np.tile(0.5 + 1.5 * rising, len(paths))),
             capstyle="round",
         ),
         autolim=False,
