@@ -189,9 +189,11 @@ def _state(place: Path) -> str:
     """Hash names, sizes, times and inodes of a file, or of all files below a folder."""
     digest = hashlib.sha256()
     for file in sorted(_files(str(place))):
-        s = os.stat(file)
-        text = f"{file} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}\n"
-        digest.update(text.encode())
+        text = f"{file} is absent"
+        with suppress(FileNotFoundError):
+            s = os.stat(file)
+            text = f"{file} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}"
+        digest.update(f"{text}\n".encode())
     return digest.hexdigest()
 
 

@@ -100,6 +100,14 @@ def test_the_best_cell_is_the_champion(complete: Path) -> None:
 def test_nothing_to_do(complete: Path) -> None:
     done = dvc(complete, "repro")
     assert "Data and pipelines are up to date." in done.stdout
+    command = [sys.executable, "-X", "importtime", "-m", "flows", "grid", "rolls"]
+    done = subprocess.run(
+        command, cwd=complete, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "rolls: nothing to do, 3 cells are finished and reported" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & {"torch", "prefect", "mlflow"}
     done = dvc(complete, "metrics", "show", "--json")
     assert "reports/rolls/metrics.json" in json.dumps(json.loads(done.stdout))
 
