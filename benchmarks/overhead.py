@@ -1,19 +1,21 @@
 """What orchestration costs: seconds of a grid beyond the seconds that its cells work.
 
-    python benchmarks/overhead.py                      embedded Prefect, 8 and 32 cells
+    python benchmarks/overhead.py                      embedded Prefect, 8 and 64 cells
     python benchmarks/overhead.py --pool               the same through a work pool of a server
 
-A cell's own work is what its entries in the store say (training and evaluation); with s slots it takes
-work / s. What a grid takes beyond that is overhead: start of Prefect and of worker processes, imports,
-MLflow, the report. The line through two sizes parts it into seconds once and seconds a cell. A second
-run, in which nothing is left to do, is the cost of a night without news.
+A cell's own work is measured first: the same cells, one after the other in one process that is warm,
+without Prefect and MLflow. What a grid takes beyond cells x work is overhead: start of Prefect and of
+worker processes, imports, MLflow, the report. The line through two sizes parts it into seconds once and
+seconds a cell. Then nothing is left to do: the same command again, and the body of a nightly run.
 
-Wall time on shared cores varies: read ratios, and the CPU seconds beside them.
+Wall time on shared cores varies threefold; CPU seconds (of all processes that the command starts, and of
+the workers of a pool) vary little. With s slots on s idle cores, wall seconds are CPU seconds / s.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -26,8 +28,11 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 PARAMS = """\
@@ -46,10 +51,40 @@ experiments:
 """
 
 
+ALONE = """\
+import dataclasses, json, os, sys, time
+from pathlib import Path
+from flows.project import Project
+from flows.searching import jobs_in
+from sgm_core.cell import ensure_cell
+jobs = list(jobs_in(Project.at(Path.cwd()), "rolls").values())[:5]
+seconds = []
+for job in jobs:
+    job = dataclasses.replace(job, store=Path(sys.argv[1]))
+    wall, cpu = time.monotonic(), time.process_time()
+    ensure_cell(job, lambda event: None)
+    seconds.append((time.process_time() - cpu, time.monotonic() - wall))
+print(json.dumps([sorted(column)[len(seconds[1:]) // 2] for column in zip(*seconds[1:])]))
+"""
+NIGHT = """\
+from flows.project import Project
+from flows.setup import embedded_prefect, initialise
+project = Project.find()
+initialise(project)
+home = embedded_prefect(project)
+from flows.lifecycle import lifecycle
+from prefect.client.orchestration import get_client
+lifecycle(None, str(project.root))
+with get_client(sync_client=True) as client:
+    (run,) = client.read_flow_runs(limit=1)
+    print((run.end_time - run.start_time).total_seconds())
+"""
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description="seconds of a grid beyond its cells' own work")
-    parser.add_argument("--cells", type=int, nargs="+", default=[8, 32], help="sizes of the grid")
+    parser.add_argument("--cells", type=int, nargs="+", default=[8, 64], help="sizes of the grid")
     parser.add_argument("--slots", type=int, default=2, help="cells at once")
     parser.add_argument("--pool", action="store_true", help="through a Prefect server's work pool")
     given = parser.parse_args()
@@ -57,35 +92,42 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sgm-overhead-") as name:
         for cells in given.cells:
             folder = _project(Path(name) / f"project-{cells}", cells)
+            own = json.loads(_python(folder, ALONE, str(Path(name) / f"alone-{cells}")))
             if given.pool:
                 with _server(Path(name) / f"prefect-{cells}", folder, given.slots) as variables:
-                    rows.append(_measured(folder, cells, given.slots, variables))
+                    rows.append(_measured(folder, cells, given.slots, variables, own))
             else:
                 variables = {"SGM_EXECUTOR": f"local:{given.slots}"}
-                rows.append(_measured(folder, cells, given.slots, variables))
+                rows.append(_measured(folder, cells, given.slots, variables, own))
+                night = _python(folder, NIGHT).split()[0]
+                rows[-1]["night"] = f"{float(night):.1f} s"
             print(_line(rows[-1]), flush=True)
     if len(rows) > 1:
         first, last = rows[0], rows[-1]
         per_cell = (last["over"] - first["over"]) / (last["cells"] - first["cells"])
         once = first["over"] - per_cell * first["cells"]
-        print(f"overhead: {once:.1f} s once, {per_cell:.2f} s a cell (wall, {given.slots} slots)")
+        print(f"overhead: {once:.1f} CPU s once, {per_cell:.2f} CPU s a cell")
 
 
-def _measured(folder: Path, cells: int, slots: int, variables: dict[str, str]) -> dict[str, Any]:
+def _measured(
+    folder: Path, cells: int, slots: int, variables: dict[str, str], own: tuple[float, float]
+) -> dict[str, Any]:
     """Run the grid twice."""
-    wall, cpu = _run(folder, variables, "grid", "rolls")
-    entries = (folder / ".sgm" / "store").glob("*/*/manifest.json")
-    work = sum(json.loads(file.read_text())["seconds"] for file in entries)
-    again, again_cpu = _run(folder, variables, "grid", "rolls")
-    row = {"cells": cells, "wall": wall, "cpu": cpu, "work": work, "over": wall - work / slots}
-    return row | {"again": again, "again_cpu": again_cpu}
+    first = _run(folder, variables, "grid", "rolls")
+    again = _run(folder, variables, "grid", "rolls")
+    over = first.cpu - cells * own[0]
+    late = first.wall - cells * own[1] / slots
+    return {"cells": cells, "own": own, "first": first, "again": again, "over": over, "late": late}
 
 
 def _line(row: dict[str, Any]) -> str:
+    cells, first, again = row["cells"], row["first"], row["again"]
     return (
-        f"{row['cells']:4} cells: {row['wall']:6.1f} s wall, {row['cpu']:6.1f} CPU s; own work "
-        f"{row['work']:5.1f} s; overhead {row['over']:6.1f} s, {row['over'] / row['cells']:5.2f} s "
-        f"a cell; nothing to do: {row['again']:.1f} s ({row['again_cpu']:.1f} CPU s)"
+        f"{cells:4} cells of {row['own'][0]:.2f} CPU s ({row['own'][1]:.2f} s wall): "
+        f"{first.cpu:.0f} CPU s, {first.wall:.0f} s wall; beyond their work {row['over']:.1f} CPU s "
+        f"({row['over'] / cells:.2f} a cell), {row['late']:.1f} s wall ({row['late'] / cells:.2f} a "
+        f"cell); parent at most {first.memory / 2**20:.0f} MiB; nothing to do: {again.cpu:.1f} CPU s, "
+        f"{again.wall:.1f} s wall; body of a night: {row.get('night', 'not measured')}"
     )
 
 
@@ -101,22 +143,54 @@ def _project(folder: Path, cells: int) -> Path:
     return folder
 
 
-def _run(folder: Path, variables: dict[str, str], *arguments: str) -> tuple[float, float]:
-    """Run `sgm ARGUMENTS`; return wall seconds, and CPU seconds of it and its children."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    command = [sys.executable, "-m", "flows", *arguments]
+@dataclass(frozen=True)
+class Spent:
+    """Wall seconds, CPU seconds of a command with its children, and the most memory it held itself."""
+
+    wall: float
+    cpu: float
+    memory: int
+
+
+def _run(folder: Path, variables: dict[str, str], *arguments: str) -> Spent:
+    """Run `sgm ARGUMENTS`; the CPU seconds of a pool's workers count too."""
+    before, start, memory = _cpu(), time.monotonic(), 0
+    command, log = [sys.executable, "-m", "flows", *arguments], folder / "overhead.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            command, cwd=folder, env=_environment() | variables, stdout=out, stderr=out
+        )
+        status = Path(f"/proc/{process.pid}/status")
+        while process.poll() is None:
+            with contextlib.suppress(OSError, IndexError):  # it may end in between
+                line = status.read_text().partition("VmHWM:")[2].split()
+                memory = int(line[0]) * 1024
+            time.sleep(0.05)
+    if process.returncode:
+        sys.exit(f"sgm {' '.join(arguments)} failed: {log.read_text()[-2000:]}")
+    return Spent(time.monotonic() - start, _cpu() - before, memory)
+
+
+def _cpu() -> float:
+    """CPU seconds of all children that have ended, and of those that live, with theirs."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = spent.ru_utime + spent.ru_stime
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            times = child.cpu_times()
+            seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds
+
+
+def _python(folder: Path, code: str, *arguments: str) -> str:
+    """Run some code in the project; return what it printed last."""
     done = subprocess.run(
-        command,
-        cwd=folder,
-        env=_environment() | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder, env=_environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
     if done.returncode:
-        sys.exit(f"sgm {' '.join(arguments)} failed: {done.stderr.strip()}")
-    wall, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        sys.exit(done.stderr[-2000:])
+    return done.stdout.strip().splitlines()[-1]
 
 
 def _environment() -> dict[str, str]:

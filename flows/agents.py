@@ -27,6 +27,7 @@ from sgm_core.device import cores, gpus
 from sgm_core.errors import SgmError, UsageError
 
 PAUSE_SECONDS = 5.0  # before a worker that ended is started again
+QUERY_SECONDS = "2"  # between two looks for work; Prefect's own 10 are idle time after each chunk
 GRACE_SECONDS = 30.0  # for a cell to save its checkpoint and its worker to say goodbye
 # Runs in the new process before Prefect: the kernel sends it SIGTERM when its parent dies.
 LEASH = """
@@ -133,6 +134,7 @@ class Agents:
         command += ["--limit", "1", "--name", slot.name]
         leash = [sys.executable, "-c", LEASH, str(os.getpid()), *command]
         variables = {**os.environ, "CUDA_VISIBLE_DEVICES": slot.device}
+        variables.setdefault("PREFECT_WORKER_QUERY_SECONDS", QUERY_SECONDS)
         try:
             # A group of its own: Ctrl-C in a terminal reaches it through us, once.
             process = subprocess.Popen(leash, cwd=self.root, env=variables, process_group=0)

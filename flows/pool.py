@@ -2,8 +2,10 @@
 
     run(job) -> chunk -> run of cells/cells on some agent -> the store -> run(job) returns
 
-A deployment run costs seconds, so small cells travel in chunks: what waits is dealt out in pieces that
-shrink towards the end (guided self-scheduling). Agents see the project's folder at the same path. A
+A deployment run costs seconds (Prefect, torch), so small cells travel in chunks: at first pieces of what
+waits that shrink towards the end (guided self-scheduling), and as soon as cells have told what they
+cost, pieces of some minutes' work, a fair share at most; nothing is dealt out long before a worker is
+free. Agents see the project's folder at the same path. A
 result is read from the store and never from Prefect; Prefect's word is only why there is none.
 
 The idempotency key of a chunk is its cells and the attempt: a parent that was killed and started again
@@ -15,11 +17,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from flows.executors import RETRIES, Stopped
@@ -36,8 +41,11 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 DEPLOYMENT, POOL = "cells/cells", "gpu"
-MOST = 16  # cells in a chunk
-UNDER_WAY = 64  # cells that are asked for at once
+MOST = 16  # cells in a chunk, as long as nobody knows what a cell costs
+LEAST_SECONDS, WORTH_SECONDS = 20.0, 120.0  # of work in a chunk: a run costs some ten of them
+KNOWN = 32  # cells whose cost is remembered
+UNDER_WAY = 256  # cells that are asked for at once
+UNSEEN = 4  # runs that may wait for the first worker
 GATHER_SECONDS = 0.3  # for jobs that come together
 POLL_SECONDS = 1.0
 AWAY_SECONDS = 300.0  # that a server may be away
@@ -76,6 +84,7 @@ class PrefectPool(Stoppable):
         address()
         self.retries = retries
         self._asked: queue.Queue[_Ticket] = queue.Queue()
+        self._costs: deque[float] = deque(maxlen=KNOWN)
         self._stopping = threading.Event()
         self._dispatcher: threading.Thread | None = None
         self._guard = threading.Lock()
@@ -83,14 +92,14 @@ class PrefectPool(Stoppable):
     def run(self, job: Job, emit: Emit) -> Outcome:
         """See `CellExecutor.run`."""
         name = f"cell {job.spec.name}"
-        finished = lookup(job, emit)
+        finished = self._found(job, emit)
         if finished is not None:
             return finished
         for _ in range(self.retries + 1):
             ticket = self._ask(job, emit)
             if ticket.error:
                 raise SgmError(f"{name}: {ticket.error}")
-            finished = lookup(job, emit)
+            finished = self._found(job, emit)
             if finished is not None:
                 return replace(finished, cached=False)
             reason = _reason(ticket.state, job)
@@ -98,6 +107,15 @@ class PrefectPool(Stoppable):
                 raise SgmError(f"{name}: {reason}")
             emit({"event": "message", "text": f"{name}: its run crashed ({reason}); asking again"})
         raise SgmError(f"{name}: its runs crashed {self.retries + 1} times; see the pool {POOL}")
+
+    def _found(self, job: Job, emit: Emit) -> Outcome | None:
+        """Look a cell up, and remember what it cost."""
+        found = lookup(job, emit)
+        if found is not None:
+            self._costs.append(
+                found.cell.manifest["seconds"] + found.evaluation.manifest["seconds"]
+            )
+        return found
 
     def stop(self) -> None:
         """See `Stoppable.stop`; runs in the pool are cancelled."""
@@ -137,7 +155,7 @@ class PrefectPool(Stoppable):
                 watch = _Watch(client)
                 while not self._stopping.is_set():
                     waiting += self._arrived(idle=not under_way)
-                    watch.look(waiting, under_way)
+                    watch.look(waiting, under_way, median([*self._costs] or [0.0]))
                 watch.cancel(under_way)
         except Exception as error:  # the server is away for good: everybody is told
             text = " ".join(str(error).split())[:200] or type(error).__name__
@@ -179,20 +197,24 @@ class _Watch:
             ) from None
         self._said = -ALONE_SECONDS
         self._away = 0.0  # since when the server does not answer
-        self._workers, self._counted = 1, 0.0
+        self._workers, self._counted = 0, -COUNT_SECONDS
 
-    def look(self, waiting: list[_Ticket], under_way: UnderWay) -> None:
+    def look(self, waiting: list[_Ticket], under_way: UnderWay, cost: float) -> None:
         """Send what waits and settle what has ended; a server that is restarted is waited for.
+
+        As long as nothing is known of a cell's cost (0), a worker gets one chunk; then its next one
+        already waits for it.
 
         Every call may be repeated: a chunk leaves `waiting` when its run is known.
         """
         import httpx
 
         try:
-            if waiting or (under_way and time.monotonic() - self._counted > COUNT_SECONDS):
+            if (waiting or under_way) and time.monotonic() - self._counted > COUNT_SECONDS:
                 self._count(_unsettled(waiting, under_way))
-            while waiting:
-                size = chunk_size(len(waiting), self._workers)
+            most = self._workers * (2 if cost else 1) if self._workers else UNSEEN
+            while waiting and len(under_way) < most:
+                size = chunk_size(len(waiting), max(1, self._workers), cost)
                 under_way[self.send([ticket.job for ticket in waiting[:size]])] = waiting[:size]
                 del waiting[:size]
             self.settle(under_way)
@@ -208,7 +230,7 @@ class _Watch:
         """Count the workers that are online; without any, say what to do."""
         known = self.client.read_workers_for_work_pool(POOL)
         online = sum(worker.status == "ONLINE" for worker in known)
-        self._workers, self._counted = max(1, online), time.monotonic()
+        self._workers, self._counted = online, time.monotonic()
         if not online and time.monotonic() - self._said > ALONE_SECONDS:
             self._said = time.monotonic()
             text = f"no worker of the pool {POOL} is online; start one: sgm worker --gpus all"
@@ -252,9 +274,17 @@ def _unsettled(waiting: Sequence[_Ticket], under_way: UnderWay) -> list[_Ticket]
     return [*waiting, *(ticket for chunk in under_way.values() for ticket in chunk)]
 
 
-def chunk_size(waiting: int, workers: int) -> int:
-    """Return how many of `waiting` cells travel next: half of each worker's share, at most MOST."""
-    return max(1, min(MOST, waiting // (2 * workers)))
+def chunk_size(waiting: int, workers: int, cost: float = 0.0) -> int:
+    """Return how many of `waiting` cells travel next.
+
+    Args:
+        cost: seconds of a cell; 0: unknown. Then it is half of each worker's share, at most MOST;
+            else a worker's share, LEAST_SECONDS of work at least and WORTH_SECONDS at most.
+    """
+    if not cost:
+        return max(1, min(MOST, waiting // (2 * workers)))
+    least, most = (math.ceil(seconds / cost) for seconds in (LEAST_SECONDS, WORTH_SECONDS))
+    return min(waiting, most, max(least, math.ceil(waiting / workers)))
 
 
 def _key(job: Job) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from flows_checkout import ROOT, environment
 
+from flows import pool
 from flows.executors import default_executor
 from flows.pool import MOST, _reason, chunk_size
 from flows.server import set_up
@@ -32,13 +34,39 @@ def test_chunks_shrink_and_leave_nobody_idle(cells: int, workers: int) -> None:
     assert sizes[-min(cells, workers) :] == [1] * min(cells, workers)
 
 
-def test_many_small_cells_cost_few_runs() -> None:
-    left = runs = 256
-    runs = 0
+@pytest.mark.parametrize(
+    ("cells", "workers", "cost", "sizes"),
+    [
+        (256, 2, 2.5, [48, 48, 48, 48, 32, 16, 8, 8]),  # two minutes each, then fair shares
+        (64, 2, 0.1, [64]),  # so small that a second run would cost more than it saves
+        (9, 4, 600.0, [1] * 9),  # long ones travel alone
+    ],
+)
+def test_chunks_of_known_cost_are_worth_a_run_and_fair(
+    cells: int, workers: int, cost: float, sizes: list[int]
+) -> None:
+    sent, left = [], cells
     while left:
-        left -= chunk_size(left, 4)
-        runs += 1
-    assert runs <= 40  # a run costs some seconds
+        sent.append(chunk_size(left, workers, cost))
+        left -= sent[-1]
+    assert sent == sizes
+
+
+def test_nothing_is_dealt_out_before_cells_have_told_their_cost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watch: Any = object.__new__(pool._Watch)
+    watch._workers, watch._counted, watch._away = 2, time.monotonic(), 0.0
+    sent: list[int] = []
+    watch.send = lambda jobs: sent.append(len(jobs)) or len(sent)
+    watch.settle = lambda under_way: None
+    waiting: Any = [SimpleNamespace(job=number) for number in range(64)]
+    under_way: Any = {}
+    watch.look(waiting, under_way, 0.0)
+    assert (sent, len(waiting)) == ([16, 12], 36)
+    del under_way[1]
+    watch.look(waiting, under_way, 2.0)
+    assert (sent[2:], len(waiting)) == ([18, 10, 8], 0), "the next chunk of each already waits"
 
 
 def test_the_reason_of_a_cell_is_its_own() -> None:
