@@ -9,10 +9,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from sgm_core import __version__
 from sgm_core.errors import SgmError, UsageError
 from studio import describe
+from studio.document import EVENTS, document
 from studio.guard import Guard
 from studio.metrics import TYPE
 from studio.page import Page
@@ -30,12 +32,6 @@ PROBLEMS = {
     429: "the server is busy; see the header Retry-After",
     503: "the server is shutting down; see the header Retry-After",
 }
-STREAM = (
-    "Server-Sent Events; arrays are base64 of little-endian float32 in the data's range, C order, "
-    "(n, *shape). `start` {model, version, variant, device, n, steps, shape}; `frame` {step, steps, t, "
-    "sigma, x_t, x_0}; `done` {nfe, seconds, x, labels}; `error` {detail}. The last event is `done` "
-    "or `error`."
-)
 
 
 def create_app(studio: Studio) -> Guard:
@@ -48,12 +44,15 @@ def create_app(studio: Studio) -> Guard:
         redoc_url=None,
     )
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _unreadable)
     app.add_exception_handler(SgmError, _refused)
     app.add_exception_handler(Exception, _defect)
     bearer = [Security(HTTPBearer(auto_error=False))] if studio.access.token else []
-    app.include_router(_router(studio), dependencies=bearer)
-    app.include_router(_health(studio))
-    app.mount("/", Page(list(app.routes)))
+    own, health = list(app.routes), _health(studio)
+    app.include_router(router := _router(studio), dependencies=bearer)
+    app.include_router(health)
+    app.mount("/", Page([*own, *router.routes, *health.routes]))
+    app.openapi = lambda: document(app, studio)  # type: ignore[method-assign]
     return Guard(app, studio.access, studio.limits.body, studio.metrics)
 
 
@@ -88,8 +87,8 @@ def _router(studio: Studio) -> APIRouter:
         response_class=Response,
         responses={
             200: {
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
-                "description": STREAM,
+                "content": {EVENTS: {}},
+                "description": "Server-Sent Events; the last one is `done` or `error`",
             },
             **_problems(408, 413, 422, 429, 503),
         },
@@ -175,6 +174,14 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     if first["type"] == "extra_forbidden":
         message = "there is no such field; see /openapi.json"
     return JSONResponse({"detail": f"{where}: {message[:1].lower()}{message[1:]}"}, 422)
+
+
+async def _unreadable(request: Request, error: Exception) -> JSONResponse:
+    """Answer with the error's own sentence; FastAPI has a status of its own for a body that is no text."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 400:
+        return JSONResponse({"detail": "body: is not JSON in UTF-8"}, 422)
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:

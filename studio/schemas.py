@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SEEDS = 2**64
+PACKED = "base64 of little-endian float32, C order"
 
 
 class Problem(BaseModel):
@@ -53,6 +54,38 @@ class Asked(BaseModel):
     path: tuple[Seed, Seed] | None = Field(
         None, description="n samples evenly from one seed's to the other's, the two included"
     )
+
+
+class Start(BaseModel):
+    """Event `start`: what will be drawn; steps of the sampler, shape of an item."""
+
+    model: str
+    version: int
+    variant: str
+    device: str
+    n: int
+    steps: int
+    shape: list[int]
+
+
+class Frame(BaseModel):
+    """Event `frame`: a step; arrays (n, *shape) in the data's range."""
+
+    step: int = Field(ge=1, description="from 1 to steps")
+    steps: int
+    t: float = Field(description="time of the process")
+    sigma: float = Field(description="noise level sigma_eff, in model space")
+    x_t: str = Field(description=f"{PACKED}: what is seen at t, rescaled to x_0 + sigma eps")
+    x_0: str = Field(description=f"{PACKED}: the prediction of the end")
+
+
+class Done(BaseModel):
+    """Event `done`: the samples (n, *shape), in the data's range."""
+
+    nfe: int = Field(description="network evaluations per sample")
+    seconds: float = Field(description="of the run in which they were drawn")
+    x: str = Field(description=PACKED)
+    labels: list[int] | None = Field(description="class of each sample; null: a model without")
 
 
 class SamplerOption(BaseModel):
