@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from sgm_core.config.training import SamplingConfig
 from sgm_core.control.api import DETERMINISTIC, NOISE
+from sgm_core.control.paths import edit_level
 from sgm_core.errors import UsageError, unknown
 from sgm_core.generate import settings_of
 from studio.catalogue import Entry, Shelf
@@ -69,6 +71,8 @@ def plan(asked: Asked, shelf: Shelf, limits: Limits, emit: Callable[[bytes], boo
     _check_process(asked.process, opened)
     steps = opened.steps(settings, asked.process)
     task = _task(asked, opened, settings)
+    if isinstance(task, Change) and settings.sampler not in ALONE:
+        steps -= edit_level(torch.empty(steps), task.strength)
     labels = _labels(asked, opened, task)
     every = _every(asked, steps, opened.size, limits)
     guided = settings.guidance != 1 and labels is not None and bool((labels >= 0).any())
@@ -166,7 +170,7 @@ def _task(asked: Asked, opened: Opened, settings: SamplingConfig) -> Task:
     if asked.path is not None:
         if other := [name for name in ("image", "mask", "strength") if getattr(asked, name)]:
             raise UsageError(f"{other[0]}: does not go with path; leave one of them out")
-        return _path(asked.path, settings)
+        return _path(asked, settings)
     if asked.strength is not None:
         if asked.mask is not None:
             raise UsageError("strength: does not go with mask; leave one of them out")
@@ -178,8 +182,11 @@ def _task(asked: Asked, opened: Opened, settings: SamplingConfig) -> Task:
     return _hole(asked, opened)
 
 
-def _path(seeds: tuple[int, int], settings: SamplingConfig) -> Path:
-    """Return a path, which needs a sampler that draws no fresh noise."""
+def _path(asked: Asked, settings: SamplingConfig) -> Path:
+    """Return a path, which has two ends and needs a sampler that draws no fresh noise."""
+    assert asked.path is not None
+    if asked.n < 2:
+        raise UsageError(f"n: {asked.n} is not valid: a path has at least 2 samples, its ends")
     noisy = [name for name in NOISE if settings.options.get(name)]
     if settings.sampler not in DETERMINISTIC:
         raise UsageError(
@@ -188,7 +195,7 @@ def _path(seeds: tuple[int, int], settings: SamplingConfig) -> Path:
         )
     if noisy:
         raise UsageError(f"options: {noisy[0]} draws fresh noise; leave it out, or path")
-    return Path(*seeds)
+    return Path(*asked.path)
 
 
 def _hole(asked: Asked, opened: Opened) -> Hole | None:

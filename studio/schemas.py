@@ -51,8 +51,8 @@ class Asked(BaseModel):
     strength: float | None = Field(
         None, gt=0, le=1, description="change the image: the share of the steps that is walked"
     )
-    path: tuple[Seed, Seed] | None = Field(
-        None, description="n samples evenly from one seed's to the other's, the two included"
+    path: Annotated[list[Seed], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="two seeds: n samples from one's to the other's, the two included"
     )
 
 

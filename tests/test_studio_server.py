@@ -23,7 +23,7 @@ from studio_server import (
 )
 
 from sgm_core import ScoreModel
-from sgm_core.control.api import inpaint
+from sgm_core.control.api import edit, inpaint, interpolate
 
 IMAGE, POINT = (1, 6, 6), (2,)
 FLOAT32 = 2e-4  # of a range of 16: rounding of the network in batches of other sizes
@@ -125,6 +125,24 @@ def test_a_completed_item_is_that_of_the_model(
     x = numbers(events[-1][1]["x"], model.shape)
     np.testing.assert_allclose(x, wanted, rtol=1e-3, atol=2e-3)
     assert (x[:, known == 1] == item[known == 1]).all()
+
+
+def test_a_changed_item_and_a_path_are_those_of_the_model(
+    client: Client, models: dict[str, ScoreModel]
+) -> None:
+    model = models["sgm-digits"]
+    item = np.arange(36, dtype=np.float32).reshape(IMAGE) % 16
+    wanted = edit(model, item, 0.5, n=2, seed=3, steps=8, label=1).x
+    change = {"image": text_of(item), "strength": 0.5, "label": 1}
+    events = client.generate(model="sgm-digits", n=2, seed=3, steps=8, **change)
+    frames = [fields for name, fields in events if name == "frame"]
+    assert events[0][1]["steps"] == frames[-1]["steps"] == len(frames) < 8
+    np.testing.assert_allclose(numbers(events[-1][1]["x"], IMAGE), wanted, atol=FLOAT32)
+    given: dict[str, Any] = {"sampler": "multistep", "steps": 6, "label": 2}
+    between = interpolate(model, 3, 17, 4, **given).x
+    x = client.x(IMAGE, model="sgm-digits", n=4, path=[3, 17], **given)
+    np.testing.assert_allclose(x, between, atol=FLOAT32)
+    np.testing.assert_allclose(x[:1], model.generate(1, seed=3, **given), atol=FLOAT32)
 
 
 def test_frames_come_as_often_as_asked(client: Client) -> None:
@@ -253,6 +271,18 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({**HOLE, "mask": text_of(np.full(36, 7), "u1")}, "mask: holds values other than 0 and 1"),
     ({**HOLE, "mask": text_of(np.ones(36), "u1")}, "mask: leaves nothing to draw"),
     ({**HOLE, "variant": "onnx"}, "variant: 'onnx' cannot complete an image"),
+]
+PATH = {"path": [1, 2], "sampler": "ddim"}
+WRONG += [
+    ({**PATH}, "n: 1 is not valid: a path has at least 2 samples"),
+    ({**PATH, "n": 3, "path": [1]}, "path"),
+    ({**PATH, "n": 3, "path": [1, -2]}, "path"),
+    ({**PATH, "n": 3, "sampler": "multistep_sde"}, "draws fresh noise; a path needs one of"),
+    ({**PATH, "n": 3, "options": {"eta": 1.0}}, "options: eta draws fresh noise"),
+    ({**PATH, "n": 3, "image": HOLE["image"]}, "image: does not go with path"),
+    ({**HOLE, "strength": 0.5}, "strength: does not go with mask"),
+    ({"strength": 0.5}, "image: is missing; strength needs it"),
+    ({"image": HOLE["image"], "strength": 0}, "strength"),
 ]
 SEEN = {"mask": text_of([1] + [0] * 35, "u1")}
 WRONG += [

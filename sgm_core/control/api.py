@@ -27,7 +27,7 @@ from sgm_core.control.operators import Gray, Mask, Operator
 from sgm_core.control.paths import edit_level, encode, noised_state, seeded_state, state_between
 from sgm_core.denoise import DenoiserLike, Guided
 from sgm_core.errors import UsageError
-from sgm_core.generate import SampleResult
+from sgm_core.generate import SampleResult, StepCallback
 from sgm_core.model import ScoreModel
 from sgm_core.sample.grids import make_grid
 
@@ -152,6 +152,7 @@ def interpolate(
     sampler: str | None = None,
     batch: int = BATCH,
     process: Any = None,
+    callback: StepCallback | None = None,
     **options: Any,
 ) -> SampleResult:
     """Draw a path of samples from one to another, on the great circle between their states.
@@ -161,6 +162,7 @@ def interpolate(
             are encoded first (sgm_core.control.paths).
         count: samples on the path, the two ends included.
         label: one class for the whole path.
+        callback: see `ScoreModel.sample`; of each pass.
         sampler: a deterministic one; default: the model's if it is, with its options, else
             multistep. Between items `steps` is 100 by default, for them to come back.
 
@@ -209,6 +211,7 @@ def interpolate(
     weights = torch.linspace(0, 1, count, dtype=torch.float64)
     states = state_between(denoiser.process, ends[:1], ends[1:], weights)
     given = {"label": label, "batch": batch, "sampler": sampler, "process": process, **options}
+    given["callback"] = callback
     return passes(model, count, given, lambda some: {"start": states[some]})
 
 
@@ -222,6 +225,7 @@ def edit(
     label: Any = -1,
     batch: int = BATCH,
     process: Any = None,
+    callback: StepCallback | None = None,
     **options: Any,
 ) -> SampleResult:
     """Draw variations of items: noise them to a level and sample from there (SDEdit, 2108.01073).
@@ -232,6 +236,7 @@ def edit(
         n: draws per item.
         seed: draw j of item i uses seed + i n + j.
         label: a class, or one per draw.
+        callback: see `ScoreModel.sample`; of each pass.
 
     Returns:
         (m n, *shape), the draws of the first item first.
@@ -257,7 +262,7 @@ def edit(
         return {"start": noised_state(forward, x[some], float(times[index]), own)}
 
     given = {"seed": seed, "label": label, "batch": batch, "process": process, **options}
-    given["steps"] = settings.steps - index
+    given |= {"steps": settings.steps - index, "callback": callback}
     if index:
         given["sigma_max"] = float(forward.sigma_eff(times[index]))
     return passes(model, len(x), given, start)
