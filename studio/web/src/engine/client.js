@@ -122,16 +122,25 @@ export class ScoreModel {
     return this.engine.call(this.number, method, args, options);
   }
 
-  /** See engine.js; `every`: send a frame to onStep every so many steps. */
-  generate({ onStep, signal, ...options } = {}) {
-    return this.call("generate", [{ ...options, steered: { frames: Boolean(onStep) } }], {
-      onStep,
-      signal,
-    });
+  trainStep(batch, labels) {
+    return this.call("trainStep", [batch, labels]);
   }
 
-  sample({ onStep, signal, ...options } = {}) {
-    return this.call("sample", [{ ...options, steered: { frames: Boolean(onStep) } }], { onStep, signal });
+  train(options) {
+    return this.steered("train", options);
+  }
+
+  generate(options) {
+    return this.steered("generate", options);
+  }
+
+  sample(options) {
+    return this.steered("sample", options);
+  }
+
+  /** Call a method with onStep and signal, which stay on this side. */
+  steered(method, { onStep, signal, ...options } = {}) {
+    return this.call(method, [{ ...options, steered: { frames: Boolean(onStep) } }], { onStep, signal });
   }
 
   score(x, t) {

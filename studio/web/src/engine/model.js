@@ -15,10 +15,13 @@ import { Frame } from "./frame.js";
 import { seedsFrom } from "./math/noise.js";
 import { makeNet, netFields } from "./net/index.js";
 import { makeProcess, processFields } from "./process/index.js";
+import { breathe } from "./sample/base.js";
 import { makeSampler, settingsOf } from "./sample/index.js";
+import { reporter } from "./sample/report.js";
 import { fill, TRAINING } from "./settings.js";
 import { DataSpace, describe } from "./space.js";
-import { along } from "./state.js";
+import { outerTo } from "./state.js";
+import { Trainer } from "./train/trainer.js";
 
 export class ScoreModel {
   /**
@@ -91,18 +94,100 @@ export class ScoreModel {
     this.labels = data.labels;
     this.process = makeProcess(config.process);
     this.frame = new Frame(this.process, data.sigma_data, config.parametrisation);
-    this.net = makeNet(netFields(config.net, data.shape), {
-      shape: data.shape,
-      inChannels: this.frame.inChannels,
-      sigmaData: data.sigma_data,
-      classes: data.labels.length,
-    });
+    const fields = netFields(config.net, data.shape);
+    this.makeNet = () =>
+      makeNet(fields, {
+        shape: data.shape,
+        inChannels: this.frame.inChannels,
+        sigmaData: data.sigma_data,
+        classes: data.labels.length,
+      });
+    this.net = this.makeNet();
+    /** The network that samples are drawn with: of the averaged weights, once there are any. */
+    this.current = this.net;
+    this.trainer = null;
   }
 
   /** Number of trainable numbers. */
   get parameters() {
     return this.net.parameters.count;
   }
+
+  // -- training -------------------------------------------------------------------------------------
+
+  /** Return the trainer; from here on samples are drawn with the averaged weights. */
+  ensureTrainer() {
+    if (this.trainer) return this.trainer;
+    this.current = this.makeNet();
+    this.current.parameters = this.net.parameters.copy();
+    const options = { levels: this.num_timesteps, seed: this.seed, size: this.space.size };
+    this.trainer = new Trainer(this.net, this.current.parameters, this.frame, this.training, options);
+    return this.trainer;
+  }
+
+  /**
+   * Do one AdamW step of denoising score matching.
+   * @param {ArrayLike<number>} batch (b, ...shape) in the data's range
+   * @param {ArrayLike<number>} [labels] (b) class indices of a conditional model
+   * @returns {Promise<number>} its loss
+   */
+  async trainStep(batch, labels) {
+    await start();
+    const x0 = this.space.toModel(batch, "batch");
+    const chosen =
+      labels && this.labels.length ? this.space.classes(labels, x0.length / this.space.size) : null;
+    return this.ensureTrainer().advance(x0, chosen);
+  }
+
+  /**
+   * Train on random batches of `items`.
+   * @param {object} options
+   * @param {ArrayLike<number>} options.items (m, ...shape) in the data's range
+   * @param {ArrayLike<number>} [options.labels] (m) class indices
+   * @param {number} [options.steps] default: the model's `training.steps`
+   * @param {number} [options.batch] items of a step; default: the model's `training.batch`
+   * @param {number} [options.every] steps between two calls of onStep
+   * @param {(report: {step: number, loss: number, ms: number}) => unknown} [options.onStep] loss and ms a
+   *   step, means since the last call; step counts all steps of the model; returning false stops
+   * @param {AbortSignal} [options.signal] stops within one step, with an AbortError
+   * @returns {Promise<{step: number, loss: number}>} steps so far, the mean loss since the last report
+   */
+  async train({
+    items,
+    labels,
+    steps = this.training.steps,
+    batch = this.training.batch,
+    every = 10,
+    onStep,
+    signal,
+  }) {
+    number("steps", steps, { low: 1, whole: true });
+    number("batch", batch, { low: 1, whole: true });
+    await start();
+    const all = this.space.toModel(items, "items");
+    const { size } = this.space;
+    const classes = labels && this.labels.length ? this.space.classes(labels, all.length / size) : null;
+    const trainer = this.ensureTrainer();
+    let report = { step: trainer.step, loss: Number.NaN };
+    let [total, since, began] = [0, 0, performance.now()];
+    for (let i = 1; i <= steps; i++) {
+      await breathe(signal);
+      const chosen = trainer.choose(batch, all.length / size);
+      const x0 = new Float64Array(batch * size);
+      chosen.forEach((item, j) => {
+        x0.set(all.subarray(item * size, (item + 1) * size), j * size);
+      });
+      total += await trainer.advance(x0, classes && chosen.map((item) => classes[item]));
+      since += 1;
+      if (since < every && i < steps) continue;
+      report = { step: trainer.step, loss: total / since, ms: (performance.now() - began) / since };
+      if ((await onStep?.(report)) === false) break;
+      [total, since, began] = [0, 0, performance.now()];
+    }
+    return report;
+  }
+
+  // -- sampling -------------------------------------------------------------------------------------
 
   /**
    * Draw samples; returns (n, ...shape) in the data's range, flat in C order.
@@ -128,6 +213,7 @@ export class ScoreModel {
    * @param {(frame: object) => unknown} [options.onStep] called each step with {step, steps, t, sigma,
    *   xt, x0, u, ms}: xt = x_0 + sigma eps and x0 in the data's range, u the state of the process in
    *   model space; returning false stops there
+   * @param {number} [options.every] steps between two frames; the last is always shown
    * @param {AbortSignal} [options.signal] stops within one step, with an AbortError
    */
   async sample({
@@ -141,6 +227,7 @@ export class ScoreModel {
     strength,
     sigma_max,
     onStep,
+    every = 1,
     signal,
     ...given
   } = {}) {
@@ -162,6 +249,7 @@ export class ScoreModel {
       denoise: (u, t) => denoiser.denoise(u, t, { labels, guidance }),
     };
     const began = performance.now();
+<<<<<<< HEAD
     const asked = { path, image, strength };
     const { start: from, ...rest } = this.beginning(asked, denoiser.process, seeds, settings);
     const sampler = makeSampler({ ...settings, sigma_max, ...rest });
@@ -205,6 +293,14 @@ export class ScoreModel {
     return this.net;
   }
 
+=======
+    const sampler = makeSampler({ ...settings, sigma_max });
+    const report = onStep && reporter(sampler, this.space, onStep, every);
+    const x = this.space.toData(await sampler.run(call, seeds, { start: state, signal, onStep: report }));
+    return { x, labels, nfe: denoiser.nfe, seconds: (performance.now() - began) / 1000 };
+  }
+
+>>>>>>> 0557939 (The studio's engine: U-Net, training, and its parity with sgm_core)
   /**
    * Return the score of the data smoothed to sigma_eff(t), at x (n, ...shape) in the data's own range:
    * (D(y; sigma) - y) / sigma^2 per model-space unit, divided by `scale`.
@@ -217,26 +313,19 @@ export class ScoreModel {
     const y = this.space.toModel(x);
     const { size, scale } = this.space;
     const denoiser = new Denoiser(this.current, this.frame, size);
-    const mean = denoiser.process.mean(t);
-    const n = y.length / size;
-    const u = new Float64Array(n * mean.length * size);
-    for (let i = 0; i < n; i++) {
-      mean.forEach((m, c) => {
-        for (let j = 0; j < size; j++) u[(i * mean.length + c) * size + j] = m * y[i * size + j];
-      });
-    }
-    const x0 = await denoiser.denoise(u, t);
+    const x0 = await denoiser.denoise(outerTo(denoiser.process.mean(t), y, size), t);
     const sigma = denoiser.process.sigmaEff(t);
     return Float32Array.from(x0, (v, i) => (v - y[i]) / sigma ** 2 / scale[i % size]);
   }
 
   /** Return {config, weights}: the files of a folder that Python's ScoreModel.load reads. */
   async save() {
-    return writeBundle({ ...this.config, parameters: this.parameters }, this.net.parameters.write());
+    return writeBundle({ ...this.config, parameters: this.parameters }, this.current.parameters.write());
   }
 
   /** Free what the model holds on the device. */
   dispose() {
     this.net.parameters.release();
+    this.current.parameters.release();
   }
 }

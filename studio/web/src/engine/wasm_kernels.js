@@ -4,6 +4,7 @@ import { _fusedMatMulConfig } from "@tensorflow/tfjs-backend-wasm/dist/kernels/_
 import { addConfig } from "@tensorflow/tfjs-backend-wasm/dist/kernels/Add.js";
 import { avgPoolConfig } from "@tensorflow/tfjs-backend-wasm/dist/kernels/AvgPool.js";
 import { batchMatMulConfig } from "@tensorflow/tfjs-backend-wasm/dist/kernels/BatchMatMul.js";
+import { castConfig } from "@tensorflow/tfjs-backend-wasm/dist/kernels/Cast.js";
 import { concatConfig } from "@tensorflow/tfjs-backend-wasm/dist/kernels/Concat.js";
 import { conv2DConfig } from "@tensorflow/tfjs-backend-wasm/dist/kernels/Conv2D.js";
 import { cosConfig } from "@tensorflow/tfjs-backend-wasm/dist/kernels/Cos.js";
@@ -21,12 +22,13 @@ import { softmaxConfig } from "@tensorflow/tfjs-backend-wasm/dist/kernels/Softma
 import { subConfig } from "@tensorflow/tfjs-backend-wasm/dist/kernels/Sub.js";
 import { sumConfig } from "@tensorflow/tfjs-backend-wasm/dist/kernels/Sum.js";
 import { tileConfig } from "@tensorflow/tfjs-backend-wasm/dist/kernels/Tile.js";
-import { transposeConfig } from "@tensorflow/tfjs-backend-wasm/dist/kernels/Transpose.js";
+import { fastTransposeConfig } from "./wasm_transpose.js";
 
 export const WASM_KERNELS = [
   addConfig,
   avgPoolConfig,
   batchMatMulConfig,
+  castConfig,
   concatConfig,
   conv2DConfig,
   cosConfig,
@@ -46,5 +48,5 @@ export const WASM_KERNELS = [
   subConfig,
   sumConfig,
   tileConfig,
-  transposeConfig,
+  fastTransposeConfig,
 ];

@@ -9,7 +9,7 @@
 
 import { ScoreModel, start } from "./engine.js";
 
-const METHODS = ["generate", "sample", "score", "save"];
+const METHODS = ["trainStep", "train", "generate", "sample", "score", "save"];
 const models = new Map();
 const running = new Map();
 
@@ -47,10 +47,8 @@ async function call({ id, model, method, args }) {
   if (!first?.steered) return own[method](...args);
   const stop = new AbortController();
   running.set(id, stop);
-  const { steered, every = 1, ...options } = first;
-  const onStep = (frame) => {
-    if (frame.step % every === 0 || frame.step === frame.steps) send({ id, step: frame });
-  };
+  const { steered, ...options } = first;
+  const onStep = (step) => send({ id, step });
   try {
     return await own[method](
       { ...options, signal: stop.signal, ...(steered.frames ? { onStep } : {}) },

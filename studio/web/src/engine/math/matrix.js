@@ -6,27 +6,59 @@
 /** @typedef {number[][]} Matrix */
 /** @typedef {number[]} Vector */
 
-/** @returns {Matrix} */
-export const build = (rows, columns, entry) =>
-  Array.from({ length: rows }, (_, i) => Array.from({ length: columns }, (_, j) => entry(i, j)));
+// Plain loops: kernels are evaluated thousands of times before a sampler takes its first step.
 
-export const identity = (k) => build(k, k, (i, j) => Number(i === j));
+/** @returns {Matrix} */
+export function build(rows, columns, entry) {
+  const out = new Array(rows);
+  for (let i = 0; i < rows; i++) {
+    const row = new Array(columns);
+    for (let j = 0; j < columns; j++) row[j] = entry(i, j);
+    out[i] = row;
+  }
+  return out;
+}
+
+export const identity = (k) => build(k, k, (i, j) => (i === j ? 1 : 0));
 export const diagonal = (values) =>
   build(values.length, values.length, (i, j) => (i === j ? values[i] : 0));
 export const transpose = (a) => build(a[0].length, a.length, (i, j) => a[j][i]);
-export const scale = (factor, a) => a.map((row) => row.map((v) => factor * v));
-export const add = (a, b) => a.map((row, i) => row.map((v, j) => v + b[i][j]));
-export const subtract = (a, b) => a.map((row, i) => row.map((v, j) => v - b[i][j]));
-export const dot = (a, b) => a.reduce((total, v, i) => total + v * b[i], 0);
-export const apply = (a, v) => a.map((row) => dot(row, v));
-export const multiply = (...matrices) =>
-  matrices.reduce((a, b) =>
-    build(a.length, b[0].length, (i, j) => {
+export const scale = (factor, a) => build(a.length, a[0].length, (i, j) => factor * a[i][j]);
+export const add = (a, b) => build(a.length, a[0].length, (i, j) => a[i][j] + b[i][j]);
+export const subtract = (a, b) => build(a.length, a[0].length, (i, j) => a[i][j] - b[i][j]);
+
+/** Return the length of a vector. */
+export const norm = (v) => Math.sqrt(dot(v, v));
+
+export function dot(a, b) {
+  let total = 0;
+  for (let i = 0; i < a.length; i++) total += a[i] * b[i];
+  return total;
+}
+
+/** Return a v. */
+export function apply(a, v) {
+  const out = new Array(a.length);
+  for (let i = 0; i < a.length; i++) out[i] = dot(a[i], v);
+  return out;
+}
+
+function product(a, b) {
+  const [rows, inner, columns] = [a.length, b.length, b[0].length];
+  const out = new Array(rows);
+  for (let i = 0; i < rows; i++) {
+    const row = new Array(columns);
+    for (let j = 0; j < columns; j++) {
       let total = 0;
-      for (let l = 0; l < b.length; l++) total += a[i][l] * b[l][j];
-      return total;
-    }),
-  );
+      for (let l = 0; l < inner; l++) total += a[i][l] * b[l][j];
+      row[j] = total;
+    }
+    out[i] = row;
+  }
+  return out;
+}
+
+export const multiply = (...matrices) => matrices.reduce(product);
 
 /** Return the lower triangular L with L L^T = a, a symmetric positive definite. */
 export function cholesky(a) {
@@ -151,7 +183,7 @@ export function lowerOf(f) {
         left = left.map((v, i) => v - along * q[i]);
       });
     }
-    const size = Math.hypot(...left);
+    const size = norm(left);
     entries[basis.length] = size;
     basis.push(left.map((v) => v / size));
     return entries;
@@ -163,11 +195,11 @@ export function lowerOf(f) {
  * from the side that does not cancel).
  */
 export function reflection(v) {
-  const length = Math.hypot(...v);
+  const length = norm(v);
   const along = v.map((x) => x / length);
   const sign = along[0] > 0 ? -1 : 1;
   const normal = along.map((x, i) => x - (i === 0 ? sign : 0));
-  const size = Math.hypot(...normal);
+  const size = norm(normal);
   return build(
     v.length,
     v.length,

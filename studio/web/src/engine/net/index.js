@@ -3,8 +3,9 @@
 import { UsageError, unknown } from "../errors.js";
 import { fill, NETS } from "../settings.js";
 import { MLP } from "./mlp.js";
+import { UNet } from "./unet.js";
 
-const KINDS = { mlp: { make: MLP, rank: 1 } };
+const KINDS = { mlp: { make: MLP, rank: 1 }, unet: { make: UNet, rank: 3 } };
 
 /**
  * Return {kind, ...all parameters}; nothing given: by the data's shape.

@@ -108,15 +108,19 @@ export class Process {
     let [low, high] = [Math.log(times[index - 1]), Math.log(times[index])];
     let [below, above] = [levels[index - 1] - goal, levels[index] - goal];
     if (above <= 0) return times[index];
-    let t = low;
+    let [t, side] = [low, 0];
     for (let round = 0; round < 60; round++) {
       t = low - (below * (high - low)) / (above - below);
       const value = Math.log(this.marginal.sigmaEff(Math.exp(t))) - goal;
-      // Levels are sums of a few terms: a change below their rounding is noise.
-      if (Math.abs(value) < 1e-14 * (1 + Math.abs(goal))) break;
-      // Illinois: the end that stays is halved, so that both ends close in.
-      if (value < 0) [low, below, above] = [t, value, 0.5 * above];
-      else [high, above, below] = [t, value, 0.5 * below];
+      if (Math.abs(value) < 1e-12 * (1 + Math.abs(goal))) break;
+      // Illinois: an end that stays for a second time is halved, so that both ends close in.
+      if (value < 0) {
+        if (side < 0) above *= 0.5;
+        [low, below, side] = [t, value, -1];
+      } else {
+        if (side > 0) below *= 0.5;
+        [high, above, side] = [t, value, 1];
+      }
     }
     return Math.exp(t);
   }
