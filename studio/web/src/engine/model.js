@@ -249,11 +249,10 @@ export class ScoreModel {
       denoise: (u, t) => denoiser.denoise(u, t, { labels, guidance }),
     };
     const began = performance.now();
-<<<<<<< HEAD
     const asked = { path, image, strength };
     const { start: from, ...rest } = this.beginning(asked, denoiser.process, seeds, settings);
     const sampler = makeSampler({ ...settings, sigma_max, ...rest });
-    const report = onStep && this.reporter(sampler, denoiser.process, onStep);
+    const report = onStep && reporter(sampler, this.space, onStep, every);
     const x = this.space.toData(
       await sampler.run(call, seeds, { start: state ?? from, signal, onStep: report }),
     );
@@ -268,39 +267,6 @@ export class ScoreModel {
     return editStates(process, this.space.toModel(image, "image"), strength, seeds, settings);
   }
 
-  reporter(sampler, process, onStep) {
-    let last = performance.now();
-    return async (step, t, u, x0) => {
-      const now = performance.now();
-      const y = along(process.statistic(t), u, this.space.size);
-      const answer = await onStep({
-        step,
-        steps: sampler.times.length,
-        t,
-        sigma: process.sigmaEff(t),
-        xt: this.space.toData(y, false),
-        x0: this.space.toData(x0, false),
-        u: Float32Array.from(u),
-        ms: now - last,
-      });
-      last = performance.now();
-      return answer;
-    };
-  }
-
-  /** The network that samples are drawn with: of the averaged weights, once there are any. */
-  get current() {
-    return this.net;
-  }
-
-=======
-    const sampler = makeSampler({ ...settings, sigma_max });
-    const report = onStep && reporter(sampler, this.space, onStep, every);
-    const x = this.space.toData(await sampler.run(call, seeds, { start: state, signal, onStep: report }));
-    return { x, labels, nfe: denoiser.nfe, seconds: (performance.now() - began) / 1000 };
-  }
-
->>>>>>> 0557939 (The studio's engine: U-Net, training, and its parity with sgm_core)
   /**
    * Return the score of the data smoothed to sigma_eff(t), at x (n, ...shape) in the data's own range:
    * (D(y; sigma) - y) / sigma^2 per model-space unit, divided by `scale`.
