@@ -55,10 +55,14 @@ def train_cell(spec, dataset, work, emit):
     checkpoint, name = work / "checkpoint.json", spec["name"]
     step = read_json(checkpoint)["step"] if checkpoint.exists() else 0
     note(f"start {name} {step} {os.getpid()} threads={os.environ.get('OMP_NUM_THREADS')} gpu={os.environ.get('CUDA_VISIBLE_DEVICES')}")
-    fake = os.environ.get("FAKE", "")
+    fake = spec["training"].get("fail") or os.environ.get("FAKE", "")
     if fake == "nan":
         raise SgmError(f"cell {name}: the loss is NaN at step 3; lower training.lr")
-    if fake == "bug" or spec["training"].get("fail"):
+    if fake == "memory":
+        raise MemoryError
+    if fake == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if fake == "bug":
         raise ZeroDivisionError("one by zero")
     if fake == "exit":
         print("the last line", file=sys.stderr)

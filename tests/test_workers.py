@@ -66,7 +66,7 @@ def test_a_slot_keeps_its_process_whoever_asks_and_gives_it_up_at_the_end(bench:
 def test_an_error_ends_the_process_and_the_next_cell_has_a_new_one(bench: Bench) -> None:
     bench.run(0)
     with pytest.raises(SgmError, match="ZeroDivisionError"):
-        bench.run(1, fail=True)
+        bench.run(1, fail="bug")
     bench.run(2)
     first, second, third = bench.pids()
     assert first == second != third
