@@ -1,12 +1,13 @@
 # make repro   the whole lifecycle: environment, data, grid, report, registry
 # make test    the whole default test suite
+# make chaos   kill, crowd, damage and cut off everything, with figures (minutes)
 # make ui      MLflow with runs, model versions and aliases
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help env repro test test-slow lint ui docs clean
+.PHONY: help env repro test test-slow chaos lint ui docs clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -43,6 +44,9 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m slow
+
+chaos: $(VENV)/.installed-test
+	PATH="$(abspath $(BIN)):$$PATH" SGM_CHAOS=full $(BIN)/python -m pytest -m slow -s tests/chaos
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -113,8 +113,8 @@ def _measured(
     folder: Path, cells: int, slots: int, variables: dict[str, str], own: tuple[float, float]
 ) -> dict[str, Any]:
     """Run the grid twice."""
-    first = _run(folder, variables, "grid", "rolls")
-    again = _run(folder, variables, "grid", "rolls")
+    first = _run(folder, variables, "run", "rolls")
+    again = _run(folder, variables, "run", "rolls")
     over = first.cpu - cells * own[0]
     late = first.wall - cells * own[1] / slots
     return {"cells": cells, "own": own, "first": first, "again": again, "over": over, "late": late}

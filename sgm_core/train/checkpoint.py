@@ -1,9 +1,9 @@
 """Checkpoints of a running cell: atomic, hashed, the last two kept.
 
 A checkpoint is one safetensors file (weights, average, moments, generator state) and one JSON file
-that names it with its SHA-256, step and loss history. The JSON is written last; a file that does
-not match its hash is passed over for the one before, since a tensor file with a flipped bit loads
-without complaint.
+that names it with its SHA-256, step and loss history, and holds a hash of itself. The JSON is written
+last; a file that does not match its hash is passed over for the one before, since a tensor file with a
+flipped bit loads without complaint, and so does a number with another digit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from sgm_core.store.files import sha256_file, write_atomic, write_json
+from sgm_core.store.files import (
+    canonical_json,
+    sha256_bytes,
+    sha256_file,
+    write_atomic,
+    write_json,
+)
 from sgm_core.train.loop import TrainState
 
 KEEP = 2
@@ -33,7 +39,8 @@ def save_checkpoint(folder: Path, state: TrainState, history: list[dict[str, Any
     file = folder / f"{name}.safetensors"
     write_atomic(file, save(_tensors(state)))
     record = {"file": file.name, "sha256": sha256_file(file), "step": state.step}
-    write_json(folder / f"{name}.json", {**record, "history": history})
+    record["history"] = history
+    write_json(folder / f"{name}.json", {**record, "self": _self_hash(record)})
     for old in _records(folder)[KEEP:]:
         old.unlink(missing_ok=True)
         old.with_suffix(".safetensors").unlink(missing_ok=True)
@@ -47,10 +54,12 @@ def load_checkpoint(
         tensors_file = record_file.with_suffix(".safetensors")
         try:
             record = json.loads(record_file.read_text(encoding="utf-8"))
+            if record.pop("self") != _self_hash(record):
+                raise ValueError("its record was altered")
             if sha256_file(tensors_file) != record["sha256"]:
                 raise ValueError("its hash differs")
             history: list[dict[str, Any]] = record["history"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             log(f"checkpoint {tensors_file.name} is damaged ({error}); trying the one before")
             continue
         _restore(state, load(tensors_file.read_bytes()), int(record["step"]))
@@ -62,6 +71,10 @@ def clear_checkpoints(folder: Path) -> None:
     """Remove all checkpoints of a finished cell."""
     for file in folder.glob("checkpoint-*"):
         file.unlink()
+
+
+def _self_hash(record: dict[str, Any]) -> str:
+    return sha256_bytes(canonical_json(record))
 
 
 def _records(folder: Path) -> list[Path]:
