@@ -69,6 +69,11 @@ async function start() {
     document.querySelector("nav").append(h("a", { href: `#${view}` }, TITLES[view]));
   }
   addEventListener("hashchange", route);
+  // The address's fragment is the view's: the skip link moves the focus by itself.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    main.focus();
+  });
   route();
 }
 

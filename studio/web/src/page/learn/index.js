@@ -17,7 +17,7 @@ import { HAND, SHAPE_CHOICES } from "./shapes.js";
 import { COUNT, createTour } from "./tour.js";
 
 const TIMES = 1000; // positions of the noise slider
-const ENOUGH = 250; // training steps that the tour waits for before it walks back
+const ENOUGH = 400; // training steps that the tour waits for before it walks back
 const SHAPES = new Set(SHAPE_CHOICES.map(([name]) => name));
 
 /** Build the view. */
@@ -26,6 +26,10 @@ export function learnView(app) {
   const plane = picture("The plane", "");
   plane.canvas.tabIndex = 0;
   const caption = plane.element.querySelector("figcaption");
+  const title = caption.querySelector("b");
+  caption.append(
+    ...["data", "samples", "score"].map((name) => h("span", { class: `key ${name}` }, h("i", {}), name)),
+  );
   const fail = (message) => app.notice.show(message, "error");
   const scene = createScene(lab, plane.canvas, {
     time: (t) => noise.set(Math.round(TIMES * t)),
@@ -156,7 +160,7 @@ export function learnView(app) {
     parts.clear.hidden = shape !== HAND;
     if (shape === HAND)
       app.announce.say("Draw on the plane: with the pointer, or with arrow keys and space");
-    caption.querySelector("b").textContent = shape === HAND ? "Draw here" : "The plane";
+    title.textContent = shape === HAND ? "Draw here" : "The plane";
     setTime(0);
     keep();
   }

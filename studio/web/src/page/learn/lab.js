@@ -2,31 +2,33 @@
 
 import { ScoreModel } from "../../engine/client.js";
 import { makeProcess } from "../../engine/process/index.js";
-import { uniforms } from "./random.js";
 import { blur, drawShape, frameOf, HAND } from "./shapes.js";
 
 const DATA = 6000;
 const BATCH = 256;
 const LIVE = { n: 700, steps: 12, every: 700 }; // the cloud that is refreshed while training
-const SMOOTH = 0.96; // of the loss curve
+const EVERY = 5; // training steps of a point of the loss curve
+const SMOOTH = 0.9; // of the loss curve
+const FOREVER = 1e6;
 
 /**
- * Events: "data" (another shape, the model is new), "loss" (a training step), "model" (worth asking
+ * Events: "data" (another shape, the model is new), "loss" (a point of the loss curve), "model" (worth asking
  * the model again), "training" (it began or stopped), "samples" (this.samples is new), "error".
  */
 export class Lab extends EventTarget {
   shape = "swiss";
   hand = [];
   points = new Float32Array(0);
-  losses = []; // smoothed, one a step
-  raw = [];
+  steps = 0; // of training, so far
+  raw = []; // mean loss of every EVERY steps
+  losses = []; // the same, smoothed
   samples = null;
   training = false;
   rate = 0; // training steps per second
   processes = { vp: makeProcess("vp"), cld: makeProcess("cld") };
 
   #model = null;
-  #order = uniforms(7);
+  #stop = null;
 
   constructor() {
     super();
@@ -49,12 +51,8 @@ export class Lab extends EventTarget {
     this.stop();
     this.#model?.then((old) => old.dispose()).catch(() => {});
     this.#model = null;
-    Object.assign(this, { losses: [], raw: [], samples: null, rate: 0 });
+    Object.assign(this, { training: false, steps: 0, losses: [], raw: [], samples: null, rate: 0 });
     this.#tell("model");
-  }
-
-  get steps() {
-    return this.raw.length;
   }
 
   /** Whether there is something to ask. */
@@ -75,53 +73,56 @@ export class Lab extends EventTarget {
   }
 
   stop() {
-    if (!this.training) return;
+    this.#stop?.abort();
+  }
+
+  /** Train until `stop`; a cloud of samples is drawn now and then. */
+  async train() {
+    if (this.training || !this.points.length) return;
+    const stop = new AbortController();
+    this.#stop = stop;
+    this.training = true;
+    this.#tell("training");
+    try {
+      const model = await this.model();
+      const onStep = ({ step, loss, ms }) => this.#record(step, loss, ms);
+      const run = { items: this.points, batch: BATCH, steps: FOREVER, every: EVERY };
+      const ended = model.train({ ...run, onStep, signal: stop.signal });
+      this.#watch(stop.signal);
+      await ended;
+    } catch (error) {
+      if (!stop.signal.aborted) this.dispatchEvent(new CustomEvent("error", { detail: error.message }));
+    }
+    if (this.#stop !== stop) return;
     this.training = false;
     this.#tell("training");
   }
 
-  /** Train until `stop`; samples are drawn in between. */
-  async train() {
-    if (this.training || !this.points.length) return;
-    this.training = true;
-    this.#tell("training");
-    const round = this.#model;
+  /** Refresh the cloud while training goes on. */
+  async #watch(signal) {
     try {
-      const model = await this.model();
-      let [since, steps, shown] = [performance.now(), 0, performance.now()];
-      while (this.training && (round === null || this.#model === round)) {
-        const loss = await model.trainStep(this.#batch());
-        if (!this.training) break;
-        this.#record(loss);
-        steps += 1;
-        const now = performance.now();
-        if (now - since > 500) {
-          this.rate = (1000 * steps) / (now - since);
-          [since, steps] = [now, 0];
-        }
-        if (now - shown > LIVE.every) {
-          await this.refresh();
-          shown = performance.now();
-          since += shown - now; // drawing is no training
-        }
+      while (!signal.aborted) {
+        await new Promise((resolve) => setTimeout(resolve, LIVE.every));
+        if (!signal.aborted && this.trained) await this.refresh();
       }
     } catch (error) {
-      this.#fail(error);
+      if (!signal.aborted) this.dispatchEvent(new CustomEvent("error", { detail: error.message }));
     }
-    this.training = false;
-    this.#tell("training");
   }
 
   /** Draw a small cloud with the model as it is. */
   async refresh() {
     const model = await this.model();
-    this.samples = await model.generate({ n: LIVE.n, steps: LIVE.steps, seed: 0 });
+    const samples = await model.generate({ n: LIVE.n, steps: LIVE.steps, seed: 0 });
+    if (model !== (await this.#model)) return; // forgotten meanwhile
+    this.samples = samples;
     this.#tell("samples");
     this.#tell("model");
   }
 
-  /** Samples, with their frames; see ScoreModel.generate. */
+  /** Samples, with their frames, while training pauses; see ScoreModel.generate. */
   async generate(request) {
+    this.stop();
     const model = await this.model();
     return model.generate(request);
   }
@@ -137,28 +138,16 @@ export class Lab extends EventTarget {
     return y.map((v, i) => v + variance * score[i]);
   }
 
-  #batch() {
-    const batch = new Float32Array(2 * BATCH);
-    const n = this.points.length / 2;
-    for (let i = 0; i < BATCH; i += 1) {
-      const j = Math.floor(n * this.#order());
-      batch[2 * i] = this.points[2 * j];
-      batch[2 * i + 1] = this.points[2 * j + 1];
-    }
-    return batch;
-  }
-
-  #record(loss) {
+  #record(step, loss, ms) {
+    this.steps = step;
+    // Samples are drawn between steps: the quick steps tell how long one takes.
+    this.rate = this.rate ? 0.9 * this.rate + 100 / ms : 1000 / ms;
     this.raw.push(loss);
     const before = this.losses.at(-1);
     // A running mean at first, an exponential one later.
     const keep = Math.min(SMOOTH, (this.raw.length - 1) / this.raw.length);
     this.losses.push(before === undefined ? loss : keep * before + (1 - keep) * loss);
     this.#tell("loss");
-  }
-
-  #fail(error) {
-    this.dispatchEvent(new CustomEvent("error", { detail: error.message }));
   }
 
   #tell(type) {

@@ -3,10 +3,10 @@
 import { resize } from "../paint.js";
 import { colours } from "../theme.js";
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM] = [560, 180, 44, 22];
+const [WIDTH, HEIGHT, LEFT, BOTTOM] = [640, 250, 66, 36];
 
 /** Draw losses of training steps; at most one point per pixel. */
-export function drawLoss(canvas, { raw, losses }) {
+export function drawLoss(canvas, { raw, losses, steps }) {
   resize(canvas, WIDTH, HEIGHT);
   const context = canvas.getContext("2d");
   const { card, line, muted, accent, data } = colours();
@@ -28,15 +28,15 @@ export function drawLoss(canvas, { raw, losses }) {
   context.lineTo(WIDTH - 8, HEIGHT - BOTTOM);
   context.stroke();
   context.fillStyle = muted;
-  context.font = "13px Inter, system-ui, sans-serif";
+  context.font = "22px Inter, system-ui, sans-serif";
   context.textAlign = "right";
   if (n) {
-    context.fillText(top.toPrecision(2), LEFT - 7, 16);
-    context.fillText(low.toPrecision(2), LEFT - 7, HEIGHT - BOTTOM);
-    context.fillText(`${n} steps`, WIDTH - 8, HEIGHT - 5);
+    context.fillText(top.toPrecision(2), LEFT - 10, 24);
+    context.fillText(low.toPrecision(2), LEFT - 10, HEIGHT - BOTTOM);
+    context.fillText(`${steps} steps`, WIDTH - 8, HEIGHT - 8);
   }
-  curve(context, faint, x, y, data, 0.45, 1);
-  curve(context, shown, x, y, accent, 1, 2.5);
+  curve(context, faint, x, y, data, 0.6, 1.5);
+  curve(context, shown, x, y, accent, 1, 4);
 }
 
 function curve(context, values, x, y, colour, alpha, width) {

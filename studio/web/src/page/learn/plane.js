@@ -55,7 +55,7 @@ function heat(context, plane, samples) {
   context.globalAlpha = 1;
 }
 
-const LONGEST = 0.34; // of an arrow, in the plane's units
+const LONGEST = 0.24; // of an arrow, in the plane's units
 
 /** Arrows {at: (n, 2), to: (n, 2)}: from a place towards where the density rises. */
 function drawArrows(context, plane, { at, to }) {

@@ -9,7 +9,7 @@ const STAGES = [
   (act) => act.show({ data: true, samples: false, density: false, arrows: false }, 0),
   (act) => act.sweep(),
   (act) => act.train(),
-  (act) => act.show({ data: true, samples: false, density: false, arrows: true }, 0.25),
+  (act) => act.show({ data: true, samples: false, density: false, arrows: true }, 0.1),
   (act) => act.walk(),
   (act) => act.finish(),
 ];
