@@ -20,7 +20,7 @@ async function start() {
     ...(await connect()),
   };
   let wish = parse(location.hash).params.on;
-  if (wish !== SERVER && wish !== DEVICE) wish = app.problem ? SERVER : DEVICE;
+  if (wish !== SERVER) wish = DEVICE;
   app.wish = () => wish;
   app.sourceFor = (info) => {
     const chosen = choose(app, info, wish);
@@ -64,7 +64,6 @@ async function start() {
     },
   });
   if (app.models.length && !app.problem) document.querySelector("#engine").append(engine.element);
-  if (app.problem && app.models.length) app.notice.show(`${app.problem} The server draws instead.`);
   for (const view of VIEWS) {
     document.querySelector("nav").append(h("a", { href: `#${view}` }, TITLES[view]));
   }

@@ -133,7 +133,7 @@ export function createView(app) {
       settings = next;
       grid.clear();
       form();
-      if (reducedMotion() && !Object.keys(params).length) parts.facts("Press Draw to begin.");
+      if (reducedMotion() && !Object.keys(params).length) parts.facts("Press Draw another to begin.");
       else draw();
     },
     hide() {

@@ -1,0 +1,294 @@
+"""The studio's page in Chromium, on a real server with models that were trained for seconds."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from studio_browser import Opener, browser, drawn, opened, pixels, static_site, studio
+
+__all__ = ["browser", "opened", "static_site", "studio"]
+
+AXE = Path(__file__).parents[1] / "studio/web/node_modules/axe-core/axe.min.js"
+BARS = "model=bars&version=1&seed=7&label=1&steps=8"
+CLEAN, NOISY = ".stage canvas >> nth=1", ".stage canvas >> nth=0"
+
+
+def server_draws(studio: str, **request: Any) -> np.ndarray[Any, Any]:
+    """Return what the HTTP API draws, flat."""
+    import base64
+
+    body = json.dumps({"frames": False, **request}).encode()
+    asked = urllib.request.Request(
+        f"{studio}/api/generate", body, {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(asked) as answer:
+        text = answer.read().decode()
+    done = json.loads(text.split("event: done\ndata: ")[1].split("\n")[0])
+    return np.frombuffer(base64.b64decode(done["x"]), "<f4")
+
+
+def test_device_and_server_draw_the_same_picture(studio: str, opened: Opener) -> None:
+    expected = server_draws(studio, model="bars", seed=7, label=1, steps=8).reshape(8, 8)
+    shown = {}
+    for place, words in (("device", "this device"), ("server", "server")):
+        page = opened(f"{studio}/#create?{BARS}&on={place}")
+        assert drawn(page).endswith(words)
+        shown[place] = pixels(page, CLEAN)[..., 0].astype(float)
+    assert np.abs(shown["device"] - shown["server"]).max() <= 1
+    assert np.abs(shown["server"] - expected * 255 / 16).max() <= 1
+    assert np.ptp(expected) > 8  # a bar, and no even grey
+
+
+def test_points_are_the_same_on_device_and_server(studio: str, opened: Opener) -> None:
+    clouds = []
+    for place in ("device", "server"):
+        page = opened(f"{studio}/#create?model=ring&seed=3&n=400&on={place}")
+        drawn(page)
+        clouds.append(pixels(page, CLEAN).astype(int))
+    differs = np.abs(clouds[0] - clouds[1]).max(-1) > 8
+    inked = np.abs(clouds[0] - clouds[0][2, 2]).max(-1) > 8
+    assert inked.sum() > 1000
+    assert differs.sum() < 0.02 * inked.sum()  # a dot may fall on the next pixel
+
+
+def test_first_visit_draws_without_a_press(studio: str, opened: Opener) -> None:
+    page = opened(studio, reduced_motion="no-preference")
+    drawn(page)
+    assert re.search(r"#create\?model=bars&version=1&label=any&seed=\d+", page.url)
+    page.wait_for_function("() => document.querySelectorAll('.variations li').length === 12")
+    assert (
+        page.get_by_role("button", name="Pause")
+        .or_(page.get_by_role("button", name="Play", exact=True))
+        .count()
+    )
+
+
+def test_reduced_motion_waits_for_a_press(studio: str, opened: Opener) -> None:
+    page = opened(studio)
+    page.get_by_text("Press Draw another to begin.").wait_for()
+    page.get_by_role("button", name="Draw another").click()
+    drawn(page)
+    assert page.get_by_role("button", name="Play", exact=True).is_visible()  # nothing moves
+
+
+@pytest.mark.parametrize("place", ["device", "server"])
+def test_stop_stops_at_once(studio: str, opened: Opener, place: str) -> None:
+    page = opened(f"{studio}/#create?model=ring&seed=1&n=2000&steps=1000&on={place}")
+    page.wait_for_function("() => /^Step /.test(document.querySelector('.facts').textContent)")
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("Stopped.", exact=True).wait_for()
+    label = page.locator(NOISY).get_attribute("aria-label")
+    page.wait_for_timeout(300)
+    assert page.locator(NOISY).get_attribute("aria-label") == label
+    assert "step 1000 of" not in label
+    if place == "server":  # it does not go on drawing for nobody
+        deadline = time.monotonic() + 20
+        while json.load(urllib.request.urlopen(f"{studio}/api/health"))["requests"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    page.get_by_role("button", name="Draw another").click()  # and draws again
+    page.wait_for_function("() => /^Step /.test(document.querySelector('.facts').textContent)")
+
+
+def test_scrubbing_with_the_keyboard(studio: str, opened: Opener) -> None:
+    page = opened(f"{studio}/#create?{BARS}")
+    drawn(page)
+    slider = page.get_by_role("slider", name="Step", exact=True)
+    last = pixels(page, CLEAN)
+    slider.focus()
+    page.keyboard.press("Home")
+    assert slider.get_attribute("aria-valuetext").startswith("step 1 of 8, noise level")
+    first, noisy = pixels(page, CLEAN), pixels(page, NOISY)
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".readout").text_content() == "2 / 8"
+    page.keyboard.press("End")
+    assert np.array_equal(pixels(page, CLEAN), last)
+    assert not np.array_equal(first, last)
+    assert noisy[..., 0].std() > 30  # noise, at the contrast of a picture
+
+
+def test_link_draws_the_same_picture_elsewhere(studio: str, opened: Opener) -> None:
+    options = "sampler=ddim&eta=0.7&process=cld&guidance=2"
+    page = opened(
+        f"{studio}/#create?{BARS}&{options}", permissions=["clipboard-read", "clipboard-write"]
+    )
+    drawn(page)
+    page.get_by_role("button", name="Copy link").click()
+    page.get_by_text("The link is on the clipboard").wait_for()
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert "eta=0.7" in link and "process=cld" in link and "on=device" in link
+    other = opened(link)
+    drawn(other)
+    assert np.array_equal(pixels(page, CLEAN), pixels(other, CLEAN))
+    plain = opened(f"{studio}/#create?{BARS}")  # the options matter
+    drawn(plain)
+    assert not np.array_equal(pixels(page, CLEAN), pixels(plain, CLEAN))
+
+
+def test_gif_and_png_decode(studio: str, opened: Opener, tmp_path: Path) -> None:
+    page = opened(f"{studio}/#create?{BARS}")
+    drawn(page)
+    for name in ("GIF", "PNG"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        download.value.save_as(tmp_path / name)
+        assert download.value.suggested_filename == f"bars-v1-seed7.{name.lower()}"
+    shown = pixels(page, CLEAN)
+    png = np.asarray(Image.open(tmp_path / "PNG").convert("RGB"))
+    assert png.shape[0] >= 512 and np.array_equal(png[32::64, 32::64], shown[..., :3])
+    film = Image.open(tmp_path / "GIF")
+    assert film.n_frames == 8
+    film.seek(7)
+    right = np.asarray(film.convert("L"))[:, film.width // 2 + 4 :]
+    assert np.abs(right[16::32, 16::32].astype(int) - shown[..., 0]).max() <= 8
+
+
+def test_keyboard_alone(studio: str, opened: Opener) -> None:
+    page = opened(f"{studio}/#create?{BARS}")
+    drawn(page)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    reached = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate(
+                "(e => e.getAttribute('aria-label') ?? e.labels?.[0]?.firstChild.textContent ?? "
+                "e.textContent)(document.activeElement)"
+            )
+        )
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none" or (
+            page.evaluate("document.activeElement.matches('body, [type=radio]')")
+        )
+        if reached[-1] == "Draw another":
+            page.keyboard.press("Enter")
+            break
+    assert {"Play", "Step", "Draw another"} <= set(reached)
+    page.wait_for_function("() => !location.hash.includes('seed=7&')")
+    drawn(page)
+
+
+def test_brush_with_the_keyboard_and_filling_in(studio: str, opened: Opener) -> None:
+    page = opened(f"{studio}/#explore?model=bars&on=server")
+    pad = page.locator(".pad canvas")
+    page.wait_for_function(
+        "() => document.querySelector('.pad canvas')?.ariaLabel?.includes(' 32 of them hidden')"
+    )
+    page.get_by_role("radio", name="nothing", exact=True).check(force=True)
+    assert " 0 of them hidden" in pad.get_attribute("aria-label")
+    pad.focus()
+    for key in ("Space", "ArrowRight", "Space", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+    assert " 3 of them hidden" in pad.get_attribute("aria-label")
+    page.get_by_role("radio", name="lower half").check(force=True)
+    page.get_by_role("button", name="Fill in").click()
+    page.locator(".gallery canvas[aria-label='Result 6']").wait_for()
+    scale = pixels(page, ".pad canvas").shape[0] // 8
+    given = pixels(page, ".pad canvas")[scale // 2 :: scale, scale // 2 :: scale, 0]
+    results = [pixels(page, ".gallery canvas", i)[..., 0] for i in range(6)]
+    for result in results:
+        assert np.abs(result[:4].astype(int) - given[:4]).max() <= 1  # what is known stays
+    assert not np.array_equal(results[0], results[1])
+
+
+def test_paths_are_the_same_on_device_and_server(studio: str, opened: Opener) -> None:
+    strips = []
+    for place in ("device", "server"):
+        page = opened(f"{studio}/#explore?model=bars&on={place}")
+        page.get_by_role("slider", name="From A to B").and_(page.locator(":enabled")).wait_for()
+        strips.append(pixels(page, ".strip").astype(int))
+    assert np.abs(strips[0] - strips[1]).max() <= 1
+    assert np.abs(strips[0][:, :8] - strips[0][:, -8:]).max() > 20  # its ends differ
+    page.get_by_label("Strength of change").fill("30")
+    page.locator(".gallery canvas[aria-label='Result 6']").wait_for()
+
+
+def test_training_in_the_page(studio: str, opened: Opener) -> None:
+    page = opened(f"{studio}/#learn?shape=moons")
+    page.get_by_role("button", name="Train", exact=True).click()
+    curve = page.locator(".loss canvas")
+    page.wait_for_function(
+        "() => Number(/after (\\d+) steps/.exec(document.querySelector('.loss canvas').ariaLabel)"
+        "?.[1]) >= 150"
+    )
+    page.get_by_role("button", name="Pause training").click()
+    found = re.search(r"([\d.]+) at first, ([\d.]+) after", curve.get_attribute("aria-label"))
+    assert found
+    before, after = map(float, found.groups())
+    assert after < 0.9 * before
+    plane = ".left canvas"
+    calm = pixels(page, plane)
+    page.get_by_label("Score arrows").check()
+    page.wait_for_timeout(300)
+    assert not np.array_equal(pixels(page, plane), calm)
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_text("Fresh data is off by").wait_for()
+    off = [
+        float(text.split()[-1])
+        for text in page.locator(".cells figcaption span").all_text_contents()
+    ]
+    assert off[0] > off[-1]  # more steps, nearer to the data
+
+
+@pytest.mark.parametrize("view", ["create", "explore", "learn"])
+def test_phone_needs_no_sideways_scroll(studio: str, opened: Opener, view: str) -> None:
+    page = opened(f"{studio}/#{view}", viewport={"width": 360, "height": 740})
+    page.locator(f".view.{view} h1").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(studio: str, opened: Opener, scheme: str) -> None:
+    if not AXE.exists():
+        pytest.skip("axe-core is not there; run: npm ci --ignore-scripts in studio/web")
+    page = opened(f"{studio}/#create?{BARS}", color_scheme=scheme)
+    drawn(page)
+    page.locator("summary").click()
+    page.evaluate(AXE.read_text())
+    for view in ("create", "explore", "learn"):
+        if view != "create":
+            page.get_by_role("navigation").get_by_role("link", name=view.capitalize()).click()
+            page.locator(f".view.{view} h1").wait_for()
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        told = [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in found["violations"]]
+        assert not told, view
+
+
+def test_without_webassembly_the_server_draws_and_it_is_said(studio: str, opened: Opener) -> None:
+    page = opened(f"{studio}/#create?{BARS}", script="delete window.WebAssembly")
+    page.get_by_text("This browser has no WebAssembly. The server draws instead.").wait_for()
+    assert drawn(page).endswith("server")
+
+
+def test_without_a_server_learn_still_works(static_site: str, opened: Opener) -> None:
+    page = opened(static_site, allowed=("404",))
+    page.get_by_role("link", name="Learn").last.click()
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.wait_for_function(
+        "() => /^\\d+ steps/.test(document.querySelector('.learn .facts').textContent)"
+    )
+
+
+def test_errors_are_a_sentence_on_the_page(studio: str, opened: Opener) -> None:
+    page = opened(f"{studio}/#create?{BARS}&on=server", allowed=("429",))
+    drawn(page)
+    page.route(
+        "**/api/generate",
+        lambda route: route.fulfill(
+            status=429,
+            headers={"retry-after": "3", "content-type": "application/json"},
+            body='{"detail": "The server is busy."}',
+        ),
+    )
+    page.get_by_role("button", name="Draw another").click()
+    page.get_by_text("The server is busy. (again in 3 s)").wait_for()
