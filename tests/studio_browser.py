@@ -6,10 +6,7 @@ import base64
 import functools
 import http.server
 import io
-import re
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from PIL import Image
+from studio_server import Client, serving
 
 from sgm_core import ScoreModel
 
@@ -57,24 +55,12 @@ def train_models(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of `sgm studio` in a process of its own."""
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """`sgm studio` in a process of its own; the page is at its address."""
     folder = tmp_path_factory.mktemp("studio")
     train_models(folder)
-    command = [sys.executable, "-m", "flows", "studio", "--folder", str(folder), "--port", "0"]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, text=True
-        )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        found = re.search(r"http://\S+", first)
-        assert found, first + (folder / "log").read_text()
-        yield found.group()
-    finally:
-        process.terminate()
-        process.wait(30)
+    with serving("--folder", str(folder)) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from studio_browser import Opener, browser, drawn, opened, pixels, static_site, studio
+from studio_server import Client
 
 __all__ = ["browser", "opened", "static_site", "studio"]
 
@@ -21,25 +19,11 @@ BARS = "model=bars&version=1&seed=7&label=1&steps=8"
 CLEAN, NOISY = ".stage canvas >> nth=1", ".stage canvas >> nth=0"
 
 
-def server_draws(studio: str, **request: Any) -> np.ndarray[Any, Any]:
-    """Return what the HTTP API draws, flat."""
-    import base64
-
-    body = json.dumps({"frames": False, **request}).encode()
-    asked = urllib.request.Request(
-        f"{studio}/api/generate", body, {"content-type": "application/json"}
-    )
-    with urllib.request.urlopen(asked) as answer:
-        text = answer.read().decode()
-    done = json.loads(text.split("event: done\ndata: ")[1].split("\n")[0])
-    return np.frombuffer(base64.b64decode(done["x"]), "<f4")
-
-
-def test_device_and_server_draw_the_same_picture(studio: str, opened: Opener) -> None:
-    expected = server_draws(studio, model="bars", seed=7, label=1, steps=8).reshape(8, 8)
+def test_device_and_server_draw_the_same_picture(studio: Client, opened: Opener) -> None:
+    expected = studio.x((8, 8), model="bars", seed=7, label=1, steps=8)[0]
     shown = {}
     for place, words in (("device", "this device"), ("server", "server")):
-        page = opened(f"{studio}/#create?{BARS}&on={place}")
+        page = opened(f"{studio.address}/#create?{BARS}&on={place}")
         assert drawn(page).endswith(words)
         shown[place] = pixels(page, CLEAN)[..., 0].astype(float)
     assert np.abs(shown["device"] - shown["server"]).max() <= 1
@@ -47,10 +31,10 @@ def test_device_and_server_draw_the_same_picture(studio: str, opened: Opener) ->
     assert np.ptp(expected) > 8  # a bar, and no even grey
 
 
-def test_points_are_the_same_on_device_and_server(studio: str, opened: Opener) -> None:
+def test_points_are_the_same_on_device_and_server(studio: Client, opened: Opener) -> None:
     clouds = []
     for place in ("device", "server"):
-        page = opened(f"{studio}/#create?model=ring&seed=3&n=400&on={place}")
+        page = opened(f"{studio.address}/#create?model=ring&seed=3&n=400&on={place}")
         drawn(page)
         clouds.append(pixels(page, CLEAN).astype(int))
     differs = np.abs(clouds[0] - clouds[1]).max(-1) > 8
@@ -59,8 +43,8 @@ def test_points_are_the_same_on_device_and_server(studio: str, opened: Opener) -
     assert differs.sum() < 0.02 * inked.sum()  # a dot may fall on the next pixel
 
 
-def test_first_visit_draws_without_a_press(studio: str, opened: Opener) -> None:
-    page = opened(studio, reduced_motion="no-preference")
+def test_first_visit_draws_without_a_press(studio: Client, opened: Opener) -> None:
+    page = opened(studio.address, reduced_motion="no-preference")
     drawn(page)
     assert re.search(r"#create\?model=bars&version=1&label=any&seed=\d+", page.url)
     page.wait_for_function("() => document.querySelectorAll('.variations li').length === 12")
@@ -71,8 +55,8 @@ def test_first_visit_draws_without_a_press(studio: str, opened: Opener) -> None:
     )
 
 
-def test_reduced_motion_waits_for_a_press(studio: str, opened: Opener) -> None:
-    page = opened(studio)
+def test_reduced_motion_waits_for_a_press(studio: Client, opened: Opener) -> None:
+    page = opened(studio.address)
     page.get_by_text("Press Draw another to begin.").wait_for()
     page.get_by_role("button", name="Draw another").click()
     drawn(page)
@@ -80,8 +64,8 @@ def test_reduced_motion_waits_for_a_press(studio: str, opened: Opener) -> None:
 
 
 @pytest.mark.parametrize("place", ["device", "server"])
-def test_stop_stops_at_once(studio: str, opened: Opener, place: str) -> None:
-    page = opened(f"{studio}/#create?model=ring&seed=1&n=2000&steps=1000&on={place}")
+def test_stop_stops_at_once(studio: Client, opened: Opener, place: str) -> None:
+    page = opened(f"{studio.address}/#create?model=ring&seed=1&n=2000&steps=1000&on={place}")
     page.wait_for_function("() => /^Step /.test(document.querySelector('.facts').textContent)")
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("Stopped.", exact=True).wait_for()
@@ -91,15 +75,15 @@ def test_stop_stops_at_once(studio: str, opened: Opener, place: str) -> None:
     assert "step 1000 of" not in label
     if place == "server":  # it does not go on drawing for nobody
         deadline = time.monotonic() + 20
-        while json.load(urllib.request.urlopen(f"{studio}/api/health"))["requests"]:
+        while studio.json("/api/health")["requests"]:
             assert time.monotonic() < deadline
             time.sleep(0.1)
     page.get_by_role("button", name="Draw another").click()  # and draws again
     page.wait_for_function("() => /^Step /.test(document.querySelector('.facts').textContent)")
 
 
-def test_scrubbing_with_the_keyboard(studio: str, opened: Opener) -> None:
-    page = opened(f"{studio}/#create?{BARS}")
+def test_scrubbing_with_the_keyboard(studio: Client, opened: Opener) -> None:
+    page = opened(f"{studio.address}/#create?{BARS}")
     drawn(page)
     slider = page.get_by_role("slider", name="Step", exact=True)
     last = pixels(page, CLEAN)
@@ -115,10 +99,11 @@ def test_scrubbing_with_the_keyboard(studio: str, opened: Opener) -> None:
     assert noisy[..., 0].std() > 30  # noise, at the contrast of a picture
 
 
-def test_link_draws_the_same_picture_elsewhere(studio: str, opened: Opener) -> None:
+def test_link_draws_the_same_picture_elsewhere(studio: Client, opened: Opener) -> None:
     options = "sampler=ddim&eta=0.7&process=cld&guidance=2"
     page = opened(
-        f"{studio}/#create?{BARS}&{options}", permissions=["clipboard-read", "clipboard-write"]
+        f"{studio.address}/#create?{BARS}&{options}",
+        permissions=["clipboard-read", "clipboard-write"],
     )
     drawn(page)
     page.get_by_role("button", name="Copy link").click()
@@ -128,13 +113,13 @@ def test_link_draws_the_same_picture_elsewhere(studio: str, opened: Opener) -> N
     other = opened(link)
     drawn(other)
     assert np.array_equal(pixels(page, CLEAN), pixels(other, CLEAN))
-    plain = opened(f"{studio}/#create?{BARS}")  # the options matter
+    plain = opened(f"{studio.address}/#create?{BARS}")  # the options matter
     drawn(plain)
     assert not np.array_equal(pixels(page, CLEAN), pixels(plain, CLEAN))
 
 
-def test_gif_and_png_decode(studio: str, opened: Opener, tmp_path: Path) -> None:
-    page = opened(f"{studio}/#create?{BARS}")
+def test_gif_and_png_decode(studio: Client, opened: Opener, tmp_path: Path) -> None:
+    page = opened(f"{studio.address}/#create?{BARS}")
     drawn(page)
     for name in ("GIF", "PNG"):
         with page.expect_download() as download:
@@ -151,8 +136,8 @@ def test_gif_and_png_decode(studio: str, opened: Opener, tmp_path: Path) -> None
     assert np.abs(right[16::32, 16::32].astype(int) - shown[..., 0]).max() <= 8
 
 
-def test_keyboard_alone(studio: str, opened: Opener) -> None:
-    page = opened(f"{studio}/#create?{BARS}")
+def test_keyboard_alone(studio: Client, opened: Opener) -> None:
+    page = opened(f"{studio.address}/#create?{BARS}")
     drawn(page)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
@@ -178,8 +163,8 @@ def test_keyboard_alone(studio: str, opened: Opener) -> None:
     drawn(page)
 
 
-def test_brush_with_the_keyboard_and_filling_in(studio: str, opened: Opener) -> None:
-    page = opened(f"{studio}/#explore?model=bars&on=server")
+def test_brush_with_the_keyboard_and_filling_in(studio: Client, opened: Opener) -> None:
+    page = opened(f"{studio.address}/#explore?model=bars&on=server")
     pad = page.locator(".pad canvas")
     page.wait_for_function(
         "() => document.querySelector('.pad canvas')?.ariaLabel?.includes(' 32 of them hidden')"
@@ -201,10 +186,10 @@ def test_brush_with_the_keyboard_and_filling_in(studio: str, opened: Opener) -> 
     assert not np.array_equal(results[0], results[1])
 
 
-def test_paths_are_the_same_on_device_and_server(studio: str, opened: Opener) -> None:
+def test_paths_are_the_same_on_device_and_server(studio: Client, opened: Opener) -> None:
     strips = []
     for place in ("device", "server"):
-        page = opened(f"{studio}/#explore?model=bars&on={place}")
+        page = opened(f"{studio.address}/#explore?model=bars&on={place}")
         page.get_by_role("slider", name="From A to B").and_(page.locator(":enabled")).wait_for()
         strips.append(pixels(page, ".strip").astype(int))
     assert np.abs(strips[0] - strips[1]).max() <= 1
@@ -213,8 +198,8 @@ def test_paths_are_the_same_on_device_and_server(studio: str, opened: Opener) ->
     page.locator(".gallery canvas[aria-label='Result 6']").wait_for()
 
 
-def test_training_in_the_page(studio: str, opened: Opener) -> None:
-    page = opened(f"{studio}/#learn?shape=moons")
+def test_training_in_the_page(studio: Client, opened: Opener) -> None:
+    page = opened(f"{studio.address}/#learn?shape=moons")
     page.get_by_role("button", name="Train", exact=True).click()
     curve = page.locator(".loss canvas")
     page.wait_for_function(
@@ -241,17 +226,17 @@ def test_training_in_the_page(studio: str, opened: Opener) -> None:
 
 
 @pytest.mark.parametrize("view", ["create", "explore", "learn"])
-def test_phone_needs_no_sideways_scroll(studio: str, opened: Opener, view: str) -> None:
-    page = opened(f"{studio}/#{view}", viewport={"width": 360, "height": 740})
+def test_phone_needs_no_sideways_scroll(studio: Client, opened: Opener, view: str) -> None:
+    page = opened(f"{studio.address}/#{view}", viewport={"width": 360, "height": 740})
     page.locator(f".view.{view} h1").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(studio: str, opened: Opener, scheme: str) -> None:
+def test_axe_finds_nothing(studio: Client, opened: Opener, scheme: str) -> None:
     if not AXE.exists():
         pytest.skip("axe-core is not there; run: npm ci --ignore-scripts in studio/web")
-    page = opened(f"{studio}/#create?{BARS}", color_scheme=scheme)
+    page = opened(f"{studio.address}/#create?{BARS}", color_scheme=scheme)
     drawn(page)
     page.locator("summary").click()
     page.evaluate(AXE.read_text())
@@ -264,8 +249,10 @@ def test_axe_finds_nothing(studio: str, opened: Opener, scheme: str) -> None:
         assert not told, view
 
 
-def test_without_webassembly_the_server_draws_and_it_is_said(studio: str, opened: Opener) -> None:
-    page = opened(f"{studio}/#create?{BARS}", script="delete window.WebAssembly")
+def test_without_webassembly_the_server_draws_and_it_is_said(
+    studio: Client, opened: Opener
+) -> None:
+    page = opened(f"{studio.address}/#create?{BARS}", script="delete window.WebAssembly")
     page.get_by_text("This browser has no WebAssembly. The server draws instead.").wait_for()
     assert drawn(page).endswith("server")
 
@@ -279,8 +266,8 @@ def test_without_a_server_learn_still_works(static_site: str, opened: Opener) ->
     )
 
 
-def test_errors_are_a_sentence_on_the_page(studio: str, opened: Opener) -> None:
-    page = opened(f"{studio}/#create?{BARS}&on=server", allowed=("429",))
+def test_errors_are_a_sentence_on_the_page(studio: Client, opened: Opener) -> None:
+    page = opened(f"{studio.address}/#create?{BARS}&on=server", allowed=("429",))
     drawn(page)
     page.route(
         "**/api/generate",
