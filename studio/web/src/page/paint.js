@@ -87,13 +87,16 @@ export function planeOf(look, side) {
 }
 
 export const PLANE = 520; // pixels of a plane's canvas
+const DOT = 2.6; // and of a point
 
 function scatter(canvas, look, x, factor) {
   resize(canvas, PLANE, PLANE);
   const context = canvas.getContext("2d");
   const plane = planeOf(look, PLANE);
   axes(context, PLANE);
-  dots(context, plane, look, x, { colour: colours().accent, factor });
+  // Dots keep their size on the screen where the plane is shown small.
+  const size = DOT * Math.min(3, Math.max(1, (0.6 * PLANE) / (canvas.clientWidth || PLANE)));
+  dots(context, plane, look, x, { colour: colours().accent, factor, size });
 }
 
 /** The empty plane with its two axes. */
@@ -113,7 +116,7 @@ export function axes(context, side) {
 }
 
 /** Points (n, d): the first two coordinates; with d = 1 the second is the sample's place in line. */
-export function dots(context, plane, look, x, { colour, factor = 1, size = 2.6, alpha = 0.62 }) {
+export function dots(context, plane, look, x, { colour, factor = 1, size = DOT, alpha = 0.62 }) {
   const d = look.shape[0];
   const n = Math.floor(x.length / d);
   const [cx, cy] = [look.center[0], look.center[1 % look.center.length]];
