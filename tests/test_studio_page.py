@@ -204,7 +204,7 @@ def test_training_in_the_page(studio: Client, opened: Opener) -> None:
     curve = page.locator(".loss canvas")
     page.wait_for_function(
         "() => Number(/after (\\d+) steps/.exec(document.querySelector('.loss canvas').ariaLabel)"
-        "?.[1]) >= 150"
+        "?.[1]) >= 100"
     )
     page.get_by_role("button", name="Pause training").click()
     found = re.search(r"([\d.]+) at first, ([\d.]+) after", curve.get_attribute("aria-label"))
