@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from flows.project import Project
 from flows.registry import CHAMPION, WEIGHTS
-from flows.verify import FILES, verified
+from flows.verify import FILES, download, verified
 from flows.versions import Registry, version_of
-from sgm_core.errors import UsageError
+from sgm_core.bundle import CONFIG
+from sgm_core.errors import SgmError, UsageError
 from sgm_core.export.bundle import MANIFEST
+from sgm_core.store.files import read_json, sha256_file
 from studio.source import Listing, Version
 
 RECENT = 10  # versions of a model that are served beside those with an alias
 PREFIX = "sgm-"
+BUNDLE = "sgm.bundle"  # tag of a version: {"uri", "sha256" of bundle.json, ...}
 
 
 class RegistrySource:
@@ -55,9 +59,29 @@ class RegistrySource:
     def fetch(self, version: Version, into: Path) -> None:
         with self.registry.errors():
             found = self.registry.client.get_model_version(version.name, str(version.number))
-        folder = verified(self.registry, found)
-        shutil.copytree(_model(folder), into, dirs_exist_ok=True)
+        logged = _bundle(found)
+        if logged:
+            folder = model = self._bundled(found, logged)
+        else:
+            folder = verified(self.registry, found)
+            model = folder / "artifacts" / "model"
+        shutil.copytree(model, into, dirs_exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+    def _bundled(self, found: Any, logged: dict[str, str]) -> Path:
+        """Return the bundle of a version, which is the one that was made of its weights.
+
+        Raises:
+            SgmError: it is another one, or gone. Its files are compared with their hashes later.
+        """
+        folder = download(self.registry, logged["uri"])
+        whole = (folder / MANIFEST).is_file() and (folder / CONFIG).is_file()
+        if not whole or sha256_file(folder / MANIFEST) != logged["sha256"]:
+            raise SgmError(f"{logged['uri']} is not the bundle that was logged; make it again")
+        weights = read_json(folder / CONFIG).get("weights", {}).get("sha256")
+        if weights != found.tags.get(WEIGHTS, weights):
+            raise SgmError(f"{logged['uri']} holds other weights than the version")
+        return folder
 
     def _names(self) -> list[str]:
         with self.registry.errors():
@@ -81,11 +105,16 @@ class RegistrySource:
 def _version(found: Any, aliases: dict[str, int]) -> Version:
     number = int(found.version)
     own = sorted((a for a, n in aliases.items() if n == number), key=lambda a: (a != CHAMPION, a))
-    digest = found.tags.get(FILES) or found.tags.get(WEIGHTS) or str(found.source)
-    return Version(str(found.name), number, tuple(own), str(digest))
+    files = found.tags.get(FILES) or found.tags.get(WEIGHTS) or str(found.source)
+    # A bundle that is made later makes another version of it for the server.
+    digest = f"{files} {_bundle(found).get('sha256', '')}"
+    return Version(str(found.name), number, tuple(own), digest)
 
 
-def _model(folder: Path) -> Path:
-    """Return the bundle in a version's files, or the folder of its model if it has none."""
-    bundles: Iterable[Path] = sorted(folder.rglob(MANIFEST))
-    return next((file.parent for file in bundles), folder / "artifacts" / "model")
+def _bundle(found: Any) -> dict[str, str]:
+    """Return where the bundle of a version lies, and its manifest's hash; {} if it has none."""
+    try:
+        logged = json.loads(found.tags.get(BUNDLE, "{}"))
+        return {key: str(logged[key]) for key in ("uri", "sha256")}
+    except (ValueError, KeyError, TypeError):
+        return {}

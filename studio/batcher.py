@@ -113,11 +113,12 @@ class Batcher:
         assert ask.answer is not None
         return ask.answer
 
-    def close(self) -> None:
-        """End the thread, once everything that was asked is answered."""
+    def close(self, seconds: float = 0.0) -> None:
+        """End the thread, once everything that was asked is answered; wait for it at most so long."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        self._thread.join(seconds)
 
     # -- the thread ------------------------------------------------------------------------------
 

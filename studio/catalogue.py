@@ -46,6 +46,11 @@ class Problem:
     version: int | None
     detail: str
 
+    def sentence(self) -> str:
+        """Return it with what it is about."""
+        number = "" if self.version is None else f" version {self.version}"
+        return f"{self.model}{number}: {self.detail}" if self.model else self.detail
+
 
 @dataclass(frozen=True)
 class Shelf:
@@ -115,7 +120,7 @@ class Catalogue:
         if not self.shelf.entries:
             self._update(listing.versions, {})
         if not self.shelf.entries:
-            raise SgmError(self.shelf.problems[0].detail)
+            raise SgmError(self.shelf.problems[0].sentence())
         self._thread = threading.Thread(target=self._watch, name="studio-catalogue", daemon=True)
         self._thread.start()
 
@@ -173,12 +178,10 @@ class Catalogue:
             opened.try_out()
         except Exception as error:
             shutil.rmtree(folder, ignore_errors=True)
-            why = f"{version.name} version {version.number}: {_told(error)}".replace(
-                str(folder), "its folder"
-            )
+            why = _told(error).replace(str(folder), "its folder")
             self._refused[key] = time.monotonic(), why
             self.loads["refused"] += 1
-            log.error("%s", why)
+            log.error("%s", Problem(version.name, version.number, why).sentence())
             raise SgmError(why) from None
         self._refused.pop(key, None)
         self._known[key] = opened

@@ -50,9 +50,12 @@ class Runners:
         self._draws: set[Draw] = set()
         self._changed = threading.Condition()
         self._closed = False
-        for number in range(threads):
-            name = f"studio-run-{number}"
-            threading.Thread(target=self._serve, name=name, daemon=True).start()
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"studio-run-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, draw: Draw) -> None:
         """Have a request drawn; its events come through `draw.emit`."""
@@ -80,10 +83,11 @@ class Runners:
         for draw in left:
             draw.fail(why)
 
-    @property
-    def waiting(self) -> int:
-        """Requests that wait for a run."""
-        return len(self._waiting)
+    def join(self, seconds: float) -> None:
+        """Wait until the runs have seen that nobody wants them, at most so long."""
+        end = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
 
     # -- the threads -----------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ from studio.access import is_loopback
 from studio.app import create_app
 from studio.studio import Studio
 
-GRACE = 5.0  # seconds that running requests have after a signal
-END = 9  # seconds after which connections are cut
+GRACE = 4.0  # seconds that running requests have after a signal
+END = 8  # seconds after which connections are cut
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -84,7 +84,7 @@ def serve(studio: Studio, bound: socket.socket, show: bool = False) -> None:
         address = _address(bound)
         print(f"{address} (Ctrl-C ends it)", flush=True)
         for problem in studio.catalogue.shelf.problems:
-            print(f"not served: {problem.detail}", flush=True)
+            print(f"not served: {problem.sentence()}", flush=True)
         if show:
             webbrowser.open(address)
         _Server(config, studio).run(sockets=[bound])

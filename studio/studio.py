@@ -67,10 +67,10 @@ class Studio:
     def __post_init__(self) -> None:
         self.metrics = Metrics()
         tuning = self.tuning
-        networks = Networks(
+        self.networks = Networks(
             tuning.threads, tuning.rows, tuning.wait, observe=self.metrics.evaluated
         )
-        self.catalogue = Catalogue(self.source, networks, tuning.poll)
+        self.catalogue = Catalogue(self.source, self.networks, tuning.poll)
         self.runners = Runners(tuning.runs, tuning.rows, self.metrics.drawn)
         self.held = Held(self.limits.held)
         self.requests = 0  # under way; touched by the event loop only
@@ -134,6 +134,8 @@ class Studio:
             timer.start()
 
     def stop(self) -> None:
-        """End the threads."""
+        """End the threads: an interpreter that ends under them aborts."""
         self.runners.close(CLOSING)
         self.catalogue.stop()
+        self.runners.join(3)
+        self.networks.close(1)

@@ -112,6 +112,14 @@ class Networks:
             opened.gone = True
             self._shrink()
 
+    def close(self, seconds: float) -> None:
+        """Unload all of them, waiting for each at most so long."""
+        with self._lock:
+            slots, self._slots = list(self._slots.values()), {}
+        for slot in slots:
+            if slot.loaded is not None:
+                slot.loaded.batcher.close(seconds)
+
     def _shrink(self) -> None:
         free = [key for key, slot in self._slots.items() if not slot.users]
         over = free[: max(0, len(free) - self.most)]
@@ -165,7 +173,7 @@ class Opened:
         with self.network(variant) as network:
             x = network.model(network.base.net).generate(1, steps=2, sampler="ddim")
         if not np.isfinite(x).all():
-            raise SgmError(f"{self.name} version {self.number}: {variant} gives NaN or infinity")
+            raise SgmError(f"its network ({variant}) gives NaN or infinity")
 
     # -- what can be asked of it -----------------------------------------------------------------
 
