@@ -279,3 +279,41 @@ def test_errors_are_a_sentence_on_the_page(studio: Client, opened: Opener) -> No
     )
     page.get_by_role("button", name="Draw another").click()
     page.get_by_text("The server is busy. (again in 3 s)").wait_for()
+
+
+def test_points_given_their_first_coordinate(studio: Client, opened: Opener) -> None:
+    page = opened(f"{studio.address}/#explore?model=ring&on=server", color_scheme="light")
+    page.get_by_role("slider", name="From A to B").and_(page.locator(":enabled")).wait_for()
+    page.get_by_role("button", name="Draw the second, given the first").click()
+    page.locator("canvas[aria-label$='given: 600 points']").wait_for()
+    picture = pixels(page, ".card canvas").astype(int)
+    accent = np.abs(picture[..., :3] - [11, 110, 153]).max(-1) < 90  # see-through dots
+    columns = np.flatnonzero(accent.sum(0) > 2)
+    assert accent.sum() > 200
+    assert abs(columns - picture.shape[1] / 2).max() <= 5  # all stand on the given line
+    rows = np.flatnonzero(accent.sum(1))
+    assert np.ptp(rows) > picture.shape[0] / 3  # on both sides of the ring
+
+
+def test_points_drawn_by_hand_are_learned(studio: Client, opened: Opener) -> None:
+    page = opened(f"{studio.address}/#learn")
+    page.get_by_role("button", name="Train", exact=True).wait_for()
+    page.get_by_role("radio", name="Drawn by hand").check(force=True)
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.get_by_text("Draw some points on the plane first.").wait_for()
+    plane = page.locator(".left canvas")
+    empty = pixels(page, ".left canvas")
+    box = plane.bounding_box()
+    page.mouse.move(box["x"] + 80, box["y"] + 80)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300, box["y"] + 300, steps=5)
+    page.mouse.up()
+    plane.focus()
+    for key in ("Space", "ArrowRight", "Shift+ArrowRight"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(100)
+    assert not np.array_equal(pixels(page, ".left canvas"), empty)
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.wait_for_function(
+        "() => /^\\d+ steps/.test(document.querySelector('.learn .facts').textContent)"
+    )
