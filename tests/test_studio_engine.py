@@ -15,6 +15,7 @@ from studio_jobs import floats, packed, run_jobs
 from studio_models import MODELS, model_of
 
 from sgm_core.config.process import PROCESSES
+from sgm_core.control.api import edit, inpaint, interpolate
 from sgm_core.data.swiss_roll import curve
 from sgm_core.model import ScoreModel
 from sgm_core.objective import Batch, training_times
@@ -42,6 +43,22 @@ def options_of(model: ScoreModel, process: str, sampler: str) -> dict[str, Any]:
     if model.labels:
         chosen |= {"label": [1, -1], "guidance": 1.5}
     return {**chosen, "options": OPTIONS.get(sampler, {})}
+
+
+LABELS = {"images with classes": [1, -1], "points with classes": 1}
+PATH = {"n": 3, "path": [4, 5], "sampler": "ddim", "label": -1}
+
+
+def hole_of(model: ScoreModel) -> dict[str, Any]:
+    """An item of which the first half is known."""
+    size = int(np.prod(model.shape))
+    low, high = model.space.range
+    item = low + (high - low) * (0.5 + 0.4 * np.sin(np.arange(size)))
+    return {"image": item.tolist(), "mask": (np.arange(size) < size / 2).astype(int).tolist()}
+
+
+def edit_of(model: ScoreModel) -> dict[str, Any]:
+    return {"image": hole_of(model)["image"], "strength": 0.4, "n": 2, "seed": 3, "label": -1}
 
 
 class Bench:
@@ -93,6 +110,16 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         for process, sampler in runs(name):
             chosen = options_of(model, process, sampler)
             bench.add(("run", name, process, sampler), "generate", model=name, options=chosen)
+        options = {
+            **hole_of(model),
+            "n": 2,
+            "seed": 7,
+            "label": LABELS.get(name, -1),
+            "guidance": 1.5,
+        }
+        bench.add(("inpaint", name), "generate", model=name, options=options)
+        bench.add(("edit", name), "generate", model=name, options=edit_of(model))
+        bench.add(("path", name), "generate", model=name, options=PATH)
     for kind in PROCESSES:
         bench.add(("kernel", kind), "kernel", process={"kind": kind}, times=TIMES)
     bench.add("table", "table", model="points with classes", levels=50)
@@ -165,6 +192,25 @@ def check_run(bench: Bench, name: str, process: str, sampler: str) -> None:
 def test_same_seed_same_samples(bench: Bench, name: str) -> None:
     for process, sampler in runs(name):
         check_run(bench, name, process, sampler)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_inpainting_edits_and_paths_are_those_of_python(bench: Bench, name: str) -> None:
+    model, hole = bench.models[name], hole_of(bench.models[name])
+    image, mask = (np.reshape(hole[k], model.shape) for k in ("image", "mask"))
+    label = LABELS.get(name, -1)
+    expected = inpaint(model, image, mask, n=2, seed=7, label=label, guidance=1.5)
+    same_items(bench.answer(("inpaint", name)), expected.x)
+    expected = edit(model, image, 0.4, n=2, seed=3)
+    same_items(bench.answer(("edit", name)), expected.x)
+    expected = interpolate(model, 4, 5, 3, sampler="ddim")
+    same_items(bench.answer(("path", name)), expected.x)
+
+
+def same_items(answer: dict[str, Any], expected: np.ndarray) -> None:
+    scale = max(1.0, float(np.abs(expected).max()))
+    found = floats(answer["x"], expected.shape)
+    np.testing.assert_allclose(found, expected, atol=1e-3 * scale, rtol=0)
 
 
 @pytest.mark.slow

@@ -163,8 +163,9 @@ def test_keyboard_alone(studio: Client, opened: Opener) -> None:
     drawn(page)
 
 
-def test_brush_with_the_keyboard_and_filling_in(studio: Client, opened: Opener) -> None:
-    page = opened(f"{studio.address}/#explore?model=bars&on=server")
+@pytest.mark.parametrize("place", ["device", "server"])
+def test_brush_with_the_keyboard_and_filling_in(studio: Client, opened: Opener, place: str) -> None:
+    page = opened(f"{studio.address}/#explore?model=bars&on={place}")
     pad = page.locator(".pad canvas")
     page.wait_for_function(
         "() => document.querySelector('.pad canvas')?.ariaLabel?.includes(' 32 of them hidden')"

@@ -8,6 +8,7 @@
  * branches in one batch.
  */
 
+import * as matrix from "./math/matrix.js";
 import { applyTo } from "./state.js";
 import { sameKernel, Twin } from "./twin.js";
 
@@ -41,9 +42,11 @@ export class Denoiser {
     const skip = new Float64Array(n * size);
     const sigma = new Float32Array(n);
     const out = new Float64Array(n);
+    const coefficients = [];
     const single = typeof t === "number" ? this.coefficients(t) : null;
     for (let i = 0; i < n; i++) {
       const c = single ?? this.coefficients(t[i]);
+      coefficients.push(c);
       const own = u.subarray(i * width, (i + 1) * width);
       const [to, from] = [i * channels * size, i * size];
       applyTo(c.cIn, own, size, inputs.subarray(to, to + channels * size));
@@ -55,7 +58,7 @@ export class Denoiser {
       sigma[i] = c.sigma;
       out[i] = c.cOut;
     }
-    return { inputs: Float32Array.from(inputs), sigma, skip, out, n };
+    return { inputs: Float32Array.from(inputs), sigma, skip, out, coefficients, n };
   }
 
   coefficients(t) {
@@ -68,38 +71,91 @@ export class Denoiser {
    * @param {number | ArrayLike<number>} t one time, or one per state
    * @param {{labels?: Int32Array | null, guidance?: number}} [condition] labels -1: no class
    */
-  async denoise(u, t, { labels = null, guidance = 1 } = {}) {
-    const { inputs, sigma, skip, out, n } = this.prepare(u, t);
-    const guided = guidance !== 1 && labels?.some((label) => label >= 0);
-    this.nfe += guided ? 2 : 1;
-    const output = guided
-      ? await this.both(inputs, sigma, labels, guidance)
-      : await this.net.forward(inputs, sigma, labels);
-    const x0 = skip;
-    for (let i = 0, at = 0; i < n; i++) {
-      for (let x = 0; x < this.size; x++, at++) x0[at] += out[i] * output[at];
-    }
-    return x0;
+  async denoise(u, t, condition) {
+    const frame = this.prepare(u, t);
+    const branches = this.branches(frame, condition);
+    const output = await this.net.forward(...branches.given);
+    return this.finished(frame, branches, output);
   }
 
-  async both(inputs, sigma, labels, guidance) {
-    const none = new Int32Array(labels.length).fill(-1);
-    const twice = (a) => {
-      const doubled = new a.constructor(2 * a.length);
-      doubled.set(a);
-      doubled.set(a, a.length);
-      return doubled;
-    };
-    const output = await this.net.forward(
-      twice(inputs),
-      twice(sigma),
-      Int32Array.from([...labels, ...none]),
-    );
-    const half = output.length / 2;
-    // D is affine in F with the same coefficients for both, so that guiding F is guiding D.
-    return Float64Array.from({ length: half }, (_, i) => {
-      const without = output[half + i];
-      return without + guidance * (output[i] - without);
+  /**
+   * Return the estimate, and V w = sigma_eff^2 (dD/dy)^T w as a function of w (n, d), y = u's statistic.
+   * @returns {Promise<{x0: Float64Array, spread: (w: Float64Array) => Promise<Float64Array>, release: () => void}>}
+   */
+  async linearised(u, t, condition) {
+    const frame = this.prepare(u, t);
+    const branches = this.branches(frame, condition);
+    const line = await this.net.linearised(...branches.given);
+    const { size, process } = this;
+    const levels = frame.coefficients.map((_, i) => {
+      const time = typeof t === "number" ? t : t[i];
+      return { mean: process.mean(time), variance: process.sigmaEff(time) ** 2 };
     });
+    const spread = async (w) => {
+      const half = w.map((v, at) => frame.out[Math.floor(at / size)] * v);
+      const back = await line.back(Float32Array.from(branches.adjoint(half)));
+      const result = new Float64Array(w.length);
+      frame.coefficients.forEach(({ cIn, cSkip }, i) => {
+        const { mean, variance } = levels[i];
+        const [skip, feed] = [matrix.dot(cSkip, mean), matrix.apply(cIn, mean)];
+        for (let x = 0; x < size; x++) {
+          let total = skip * w[i * size + x];
+          for (const offset of branches.offsets) {
+            feed.forEach((factor, c) => {
+              total += factor * back[((i + offset) * feed.length + c) * size + x];
+            });
+          }
+          result[i * size + x] = variance * total;
+        }
+      });
+      return result;
+    };
+    return { x0: this.finished(frame, branches, line.output), spread, release: () => line.release() };
   }
+
+  /** Return D of the network's output. */
+  finished({ skip, out, n }, branches, output) {
+    const mixed = branches.mixed(output);
+    for (let i = 0, at = 0; i < n; i++) {
+      for (let x = 0; x < this.size; x++, at++) skip[at] += out[i] * mixed[at];
+    }
+    return skip;
+  }
+
+  /**
+   * Return what the network is given, and how F is made of its output; D is affine in F with the same
+   * coefficients for both branches of guidance, so that guiding F is guiding D.
+   */
+  branches({ inputs, sigma, n }, { labels = null, guidance = 1 } = {}) {
+    const guided = guidance !== 1 && labels?.some((label) => label >= 0);
+    this.nfe += guided ? 2 : 1;
+    if (!guided) {
+      const same = (v) => v;
+      return { given: [inputs, sigma, labels], offsets: [0], mixed: same, adjoint: same };
+    }
+    const none = new Int32Array(n).fill(-1);
+    return {
+      given: [twice(inputs, inputs), twice(sigma, sigma), twice(labels, none)],
+      offsets: [0, n],
+      mixed: (output) => {
+        const half = output.length / 2;
+        return Float64Array.from(
+          { length: half },
+          (_, i) => output[half + i] + guidance * (output[i] - output[half + i]),
+        );
+      },
+      adjoint: (v) =>
+        twice(
+          v.map((x) => guidance * x),
+          v.map((x) => (1 - guidance) * x),
+        ),
+    };
+  }
+}
+
+function twice(first, second) {
+  const both = new first.constructor(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
 }

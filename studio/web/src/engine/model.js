@@ -8,6 +8,7 @@
 
 import { start } from "./backend.js";
 import { readBundle, writeBundle } from "./bundle.js";
+import { Conditioned, observed } from "./control/conditioned.js";
 import { editStates, pathStates } from "./control/paths.js";
 import { Denoiser } from "./denoiser.js";
 import { number } from "./errors.js";
@@ -209,7 +210,9 @@ export class ScoreModel {
    * @param {Float64Array} [options.start] states (n, k, d) at the grid's first time
    * @param {[number, number]} [options.path] n samples evenly from one seed's to the other's
    * @param {ArrayLike<number>} [options.image] an item in the data's range, and
-   * @param {number} [options.strength] the share of the steps that is walked from it (SDEdit)
+   * @param {number} [options.strength] the share of the steps that is walked from it (SDEdit), or
+   * @param {ArrayLike<number>} [options.mask] 1 where it is known: the rest is drawn given that (inpainting);
+   *   std, iterations: see control/conditioned.js; label is -1 by default
    * @param {(frame: object) => unknown} [options.onStep] called each step with {step, steps, t, sigma,
    *   xt, x0, u, ms}: xt = x_0 + sigma eps and x0 in the data's range, u the state of the process in
    *   model space; returning false stops there
@@ -225,6 +228,9 @@ export class ScoreModel {
     path,
     image,
     strength,
+    mask,
+    std,
+    iterations,
     sigma_max,
     onStep,
     every = 1,
@@ -235,7 +241,7 @@ export class ScoreModel {
     await start();
     const settings = settingsOf(this.config.sampling, given);
     const seeds = seedsFrom(seed, n);
-    const labels = this.space.classes(label, n);
+    const labels = this.space.classes(mask ? (label ?? -1) : label, n);
     const denoiser = new Denoiser(
       this.current,
       this.frame,
@@ -243,10 +249,12 @@ export class ScoreModel {
       process && makeProcess(process),
     );
     const { guidance } = settings;
+    const known = mask && observed(this.space, image, mask);
+    const own = known ? new Conditioned(denoiser, known, { std, iterations }) : denoiser;
     const call = {
       process: denoiser.process,
       size: denoiser.size,
-      denoise: (u, t) => denoiser.denoise(u, t, { labels, guidance }),
+      denoise: (u, t) => own.denoise(u, t, { labels, guidance }),
     };
     const began = performance.now();
     const asked = { path, image, strength };
@@ -256,6 +264,11 @@ export class ScoreModel {
     const x = this.space.toData(
       await sampler.run(call, seeds, { start: state ?? from, signal, onStep: report }),
     );
+    if (known)
+      x.forEach((_, at) => {
+        const i = at % this.space.size;
+        if (known.known[i]) x[at] = known.exact[i];
+      });
     return { x, labels, nfe: denoiser.nfe, seconds: (performance.now() - began) / 1000 };
   }
 

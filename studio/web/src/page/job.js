@@ -43,7 +43,7 @@ export function createJob(app, busy) {
 
 /** Draw where the visitor wishes; where the device fails, the server takes over and it is said. */
 async function drawn(app, info, request, hooks) {
-  const { name, source, fallback } = app.sourceFor(info, request);
+  const { name, source, fallback } = app.sourceFor(info);
   if (fallback) app.notice.show(fallback);
   try {
     return { ...(await source.generate(info, request, hooks)), place: name };

@@ -22,8 +22,8 @@ async function start() {
   let wish = parse(location.hash).params.on;
   if (wish !== SERVER) wish = DEVICE;
   app.wish = () => wish;
-  app.sourceFor = (info, request) => {
-    const chosen = choose(app, info, request, wish);
+  app.sourceFor = (info) => {
+    const chosen = choose(app, info, wish);
     if (!chosen.source) throw new Error(`${app.problem ?? app.offline}`);
     return chosen;
   };

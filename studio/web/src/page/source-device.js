@@ -26,8 +26,6 @@ export function deviceSource() {
   };
 
   return {
-    /** Why a request cannot be computed here, as a sentence; null if it can. */
-    cannot: ({ mask }) => (mask ? "Filling in needs gradients through the network." : null),
     async generate(info, request, { onFrame, signal }) {
       const model = await modelOf(info);
       signal?.throwIfAborted();

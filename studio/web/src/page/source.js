@@ -28,8 +28,8 @@ export async function connect() {
  * Choose the source for a model: the one wished for where it can run, else the other with a sentence.
  * @returns {{name: string, source: object, fallback: string|null}}
  */
-export function choose({ sources, problem }, info, request, wish) {
-  const why = problem ?? (info.browser ? sources[DEVICE].cannot(request) : cannot(info));
+export function choose({ sources, problem }, info, wish) {
+  const why = problem ?? (info.browser ? null : cannot(info));
   if (wish === DEVICE && why) {
     return { name: SERVER, source: sources[SERVER], fallback: `${why} The server draws instead.` };
   }

@@ -4,6 +4,19 @@
  */
 
 import * as tf from "@tensorflow/tfjs-core";
+import { Tape } from "./tape.js";
+
+/** Return arrays one after the other. */
+function joined(parts) {
+  if (parts.length === 1) return parts[0];
+  const all = new Float32Array(parts.reduce((total, part) => total + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
 
 export class Network {
   /** @type {import("./parameters.js").Parameters} */ parameters;
@@ -33,25 +46,67 @@ export class Network {
    * @param {Int32Array | null} labels
    */
   async forward(inputs, sigma, labels) {
+    const parts = [];
+    for (const pass of this.passes(inputs, sigma, labels)) {
+      const output = tf.tidy(() =>
+        this.run(tf.tensor2d(pass.inputs, pass.shape), this.side(pass.sigma, pass.labels)),
+      );
+      parts.push(await output.data());
+      output.dispose();
+    }
+    return joined(parts);
+  }
+
+  /** Return the arguments of a batch in parts of at most `rows`. */
+  passes(inputs, sigma, labels) {
     const n = sigma.length;
     const width = inputs.length / n;
     const parts = [];
     for (let first = 0; first < n; first += this.rows) {
       const last = Math.min(n, first + this.rows);
-      const output = tf.tidy(() => {
-        const x = tf.tensor2d(inputs.subarray(first * width, last * width), [last - first, width]);
-        return this.run(x, this.side(sigma.subarray(first, last), labels?.subarray(first, last) ?? null));
+      parts.push({
+        inputs: inputs.subarray(first * width, last * width),
+        shape: [last - first, width],
+        sigma: sigma.subarray(first, last),
+        labels: labels?.subarray(first, last) ?? null,
       });
-      parts.push(await output.data());
-      output.dispose();
     }
-    if (parts.length === 1) return parts[0];
-    const all = new Float32Array(parts.reduce((total, part) => total + part.length, 0));
-    let at = 0;
-    for (const part of parts) {
-      all.set(part, at);
-      at += part.length;
-    }
-    return all;
+    return parts;
+  }
+
+  /**
+   * Return F and its transposed Jacobian in the inputs, which can be asked as often as needed.
+   * @returns {Promise<{output: Float32Array, back: (v: Float32Array) => Promise<Float32Array>, release: () => void}>}
+   */
+  async linearised(inputs, sigma, labels) {
+    const lines = this.passes(inputs, sigma, labels).map((pass) => {
+      const x = tf.keep(tf.tensor2d(pass.inputs, pass.shape));
+      const tape = new Tape(
+        () => this.run(x, this.side(pass.sigma, pass.labels)),
+        () => [x],
+      );
+      return { x, tape };
+    });
+    return {
+      output: joined(await Promise.all(lines.map(({ tape }) => tape.y.data()))),
+      async back(v) {
+        let at = 0;
+        const parts = [];
+        for (const { tape } of lines) {
+          const own = v.subarray(at, at + tape.y.size);
+          at += tape.y.size;
+          const [gradient] = tf.tidy(() => tape.back(tf.tensor2d(own, tape.y.shape)));
+          parts.push(await gradient.data());
+          gradient.dispose();
+        }
+        return joined(parts);
+      },
+      release() {
+        for (const { x, tape } of lines) {
+          tape.release();
+          x.dispose();
+        }
+      },
+    };
   }
 }
