@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.project import shown
 from sgm_core.store.files import read_json
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def artifact_key(*parts: str) -> str:
 
 def run_url(tracking: Tracking, run_id: str) -> str:
     """Return the address of a run in MLflow's pages (of `sgm ui` if there is no server)."""
-    uri = tracking.project.tracking_uri
+    uri = shown(tracking.project.tracking_uri)
     server = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
     return f"{server}/#/experiments/{tracking.id}/runs/{run_id}"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -154,9 +155,14 @@ def mlflow_is_away(error: BaseException) -> bool:
     return "Max retries exceeded" in str(error) or "Connection" in type(error).__name__
 
 
+def shown(uri: str) -> str:
+    """An address as it may be shown: without the name and password that may stand in it."""
+    return re.sub("//[^/@]*@", "//", uri)
+
+
 def mlflow_failed(uri: str, error: Exception) -> str:
     """Say in one sentence that MLflow failed and why."""
-    reason = " ".join(str(error).split())
+    uri, reason = shown(uri), " ".join(str(error).split())
     if mlflow_is_away(error):
         return (
             f"MLflow at {uri} failed: it cannot be reached ({reason[:120]}); start it or correct "

@@ -89,7 +89,7 @@ def _run(folder: Path, command: list[str], **more: str) -> subprocess.CompletedP
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=900,
     )
 
 

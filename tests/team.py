@@ -171,7 +171,7 @@ def answers(url: str, status: int = 200, **headers: str) -> bool:
         return False
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 180) -> None:
+def until(condition: Callable[[], Any], what: str, seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not in {seconds} s"

@@ -13,8 +13,9 @@ import pytest
 
 from flows import reporting
 from flows import tracking as tracking_module
+from flows.artifacts import run_url
 from flows.lineage import environment_tags
-from flows.project import Project, tool_environment
+from flows.project import Project, mlflow_failed, shown, tool_environment
 from flows.tracking import CellRun, Tracking
 from sgm_core.errors import SgmError
 from sgm_core.store.files import write_json
@@ -183,3 +184,12 @@ def test_cells_of_one_dataset_may_finish_together(
     found = tracking.client.search_runs([tracking.id])
     assert {run.info.status for run in found} == {"FINISHED"}
     assert all(len(run.inputs.dataset_inputs) == 1 for run in found)
+
+
+def test_an_address_is_shown_without_its_password() -> None:
+    uri = "https://me:secret@mlflow.example:5000/x"
+    assert "secret" not in mlflow_failed(uri, ConnectionError("refused"))
+    assert "https://mlflow.example:5000/x" in mlflow_failed(uri, ValueError("no"))
+    away: Any = SimpleNamespace(project=SimpleNamespace(tracking_uri=uri), id="1")
+    assert run_url(away, "r") == "https://mlflow.example:5000/x/#/experiments/1/runs/r"
+    assert shown("sqlite:////a/b@c.db") == "sqlite:////a/b@c.db"

@@ -128,7 +128,7 @@ def _runner(host: Host, disk: Path, at: Path, variables: dict[str, str]) -> Call
     def run(module: str, *arguments: str) -> None:
         done = subprocess.run(
             [*host.with_disk(disk, at), sys.executable, "-m", module, *arguments],
-            env=environment(**variables), capture_output=True, text=True, check=False, timeout=280,
+            env=environment(**variables), capture_output=True, text=True, check=False, timeout=900,
         )  # fmt: skip
         assert done.returncode == 0, f"{module} {arguments}: {done.stdout}{done.stderr}"
 

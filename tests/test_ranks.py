@@ -170,6 +170,20 @@ def test_a_failure_of_the_ranks_is_one_sentence(data: Path, tmp_path: Path) -> N
     assert error.value.exit_code == 1
 
 
+@pytest.mark.slow
+def test_who_receives_the_events_may_end_it(data: Path, tmp_path: Path) -> None:
+    """As a store does that has lost its lease; the ranks are gone then."""
+    job = spec(MLP, steps=100_000, every=20, devices=2)
+
+    def emit(event: dict[str, Any]) -> None:
+        raise SgmError("somebody else has it")
+
+    with pytest.raises(SgmError, match="somebody else has it"):
+        train_cell(job, data / "rolls", tmp_path, emit)
+    left = [p for p in psutil.Process().children() if "sgm_core.train.rank" in p.cmdline()]
+    assert left == []
+
+
 def test_a_slot_with_too_few_gpus_says_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group, "gpus", lambda: ["3"])
     with pytest.raises(SgmError, match=r"2 GPUs are asked for and this slot has 1 \(3\)") as error:

@@ -340,8 +340,9 @@ def test_wrong_settings_say_what_to_write(
 ) -> None:
     monkeypatch.setenv("SGM_STORE", url)
     monkeypatch.setenv("SGM_STORE_LEASE", seconds)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=words) as error:
         store_at(tmp_path)
+    assert "secret" not in str(error.value)
 
 
 def test_without_the_setting_there_is_no_bucket(tmp_path: Path, monkeypatch: Any) -> None:

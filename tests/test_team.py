@@ -19,7 +19,7 @@ from prefect_server import running
 from s3_server import file_system, new_bucket, serving
 from team import DATABASES, Team, answers, canary, commit, leaks, team, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 CELLS = Path(".sgm", "store", "cells")
 
 
@@ -58,9 +58,9 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grown]:
                 cwd=folder, env={**env, "SGM_EXECUTOR": "pool"}, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
-            until(lambda: any((folder / CELLS).glob("*.work/checkpoint*")), "checkpoint", 300)
+            until(lambda: any((folder / CELLS).glob("*.work/checkpoint*")), "checkpoint")
             servers.postgres.restart()
-            output, _ = grid.communicate(timeout=900)
+            output, _ = grid.communicate(timeout=2400)
         assert grid.returncode == 0, output
         dumps = {name: servers.postgres.dump(name) for name in DATABASES}
         yield Grown(servers, folder, variables, output, bucket, dumps)

@@ -47,8 +47,9 @@ class Bucket:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         if not URL.fullmatch(url):
+            shown = re.sub("//.*@", "//...@", url)  # a password may stand there
             raise UsageError(
-                f"{VARIABLE} = {url!r} is not valid: write s3://BUCKET/PREFIX (other protocols have "
+                f"{VARIABLE} = {shown!r} is not valid: write s3://BUCKET/PREFIX (other protocols have "
                 "no conditional writes; credentials belong into AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY)"
             )

@@ -87,6 +87,9 @@ def _wait(ranks: list[_Rank], stop: threading.Event) -> None:
     """Wait until all have ended; end the others when one fails."""
     deadline = float("inf")
     while any(rank.code is None for rank in ranks):
+        for rank in ranks:
+            if rank.refused is not None:
+                raise rank.refused
         ended = {rank.code for rank in ranks} - {None, 0}
         if deadline == float("inf") and (ended or stop.is_set()):
             if ended:
@@ -137,11 +140,13 @@ class _Rank:
     Attributes:
         error: its last words, if it failed in good order.
         first: it had ended before anybody sent it a signal.
+        refused: raised by whoever received its events: nobody wants the cell any more.
     """
 
     def __init__(self, number: int, job: str, emit: Emit) -> None:
         self.number, self.emit, self.first = number, emit, False
         self.error: dict[str, Any] | None = None
+        self.refused: Exception | None = None
         paths = [*(path for path in sys.path if path), *map(str, used_folders())]
         variables = {
             **os.environ,
@@ -192,5 +197,8 @@ class _Rank:
                 continue  # a line cut off by a kill
             if event.get("event") == "error":
                 self.error = event
-            elif self.number == 0:
-                self.emit(event)
+            elif self.number == 0 and self.refused is None:
+                try:
+                    self.emit(event)
+                except Exception as error:
+                    self.refused = error  # for the thread that waits; the pipe is read on
