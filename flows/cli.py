@@ -151,6 +151,24 @@ def publish(name: Name, allow_failures: AllowFailures = False) -> None:
 
 
 @app.command()
+def bundle(
+    model: Annotated[str, typer.Argument(help="models:/NAME@champion or models:/NAME/3")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="folder to write it to as well")
+    ] = None,
+) -> None:
+    """Make the bundle of a version: half precision, ONNX, int8, pruned; each measured."""
+    from flows.bundling import bundle_command
+    from flows.progress import display
+
+    with display() as shown:
+        text = bundle_command(
+            Project.find(), model, out, shown.say, lambda event: shown.event("bundle", event)
+        )
+    print(text)
+
+
+@app.command()
 def history(name: RegisteredName) -> None:
     """Print who replaced whom as champion, and on what evidence."""
     from flows.history import print_history

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
 
+from flows.bundling import bundle_of_champion
 from flows.cell import metric_of
 from flows.judging import Judge
 from flows.lineage import lineage, lineage_document
@@ -24,6 +25,7 @@ from flows.searching import Searched, all_jobs, looked_up
 from flows.setup import initialise
 from flows.tracking import CellRun, Tracking
 from flows.verify import loads, log_files, verified
+from flows.versions import Registry
 from sgm_core.errors import SgmError
 from sgm_core.store.files import canonical_json
 
@@ -40,7 +42,8 @@ if TYPE_CHECKING:
     validate_parameters=False,
 )
 def publish(experiment: str, root: str = ".", allow_failures: bool = False) -> str:
-    """Register the best cell of an experiment and return what was decided, as a sentence.
+    """Register the best cell of an experiment and return what was decided, as a sentence, and one on
+    the champion's bundle.
 
     Args:
         experiment: name of the experiment.
@@ -55,6 +58,12 @@ def publish(experiment: str, root: str = ".", allow_failures: bool = False) -> s
     decision = publish_best(project, experiment, allow_failures, log.info)
     text = sentence(decision)
     log.info("%s", text)
+    if project.config().experiment(experiment).publish.bundle:
+        with display() as shown:
+            about = bundle_of_champion(
+                Registry(project), experiment, log.info, lambda event: shown.event("bundle", event)
+            )
+        text += f"\n{about}" if about else ""
     return text
 
 

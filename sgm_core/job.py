@@ -21,6 +21,7 @@ from sgm_core.store.files import read_json
 # What measures a finished cell; each is called with the arguments of the first.
 EVALUATE = "sgm_core.evaluate.run:evaluate"
 SCORE = "sgm_core.evaluate.score:score"
+BUNDLE = "sgm_core.export.make:make_bundle"
 COMPARE_SAMPLERS = "sgm_core.evaluate.samplers:compare_samplers"
 
 

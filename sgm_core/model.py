@@ -347,12 +347,17 @@ class ScoreModel:
             UsageError: the folder holds no model.
             SgmError: a file is damaged or was altered.
         """
-        config, weights = read_bundle(Path(folder))
-        config.setdefault("sampling", SamplingConfig().model_dump())
+        return cls.of(*read_bundle(Path(folder)), device)
+
+    @classmethod
+    def of(
+        cls, config: Mapping[str, Any], weights: Mapping[str, Tensor], device: str = "cpu"
+    ) -> ScoreModel:
+        """Build a model from the content of its config.json and its weights."""
         model = cls.__new__(cls)
         model.num_timesteps = 1000
         model.training = TrainingConfig(parametrisation=config["parametrisation"])
-        model._assemble(config, 0, device)
+        model._assemble({"sampling": SamplingConfig().model_dump(), **config}, 0, device)
         model.net.load_state_dict(weights)
         return model
 

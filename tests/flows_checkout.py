@@ -33,6 +33,7 @@ experiments:
     sampling: {steps: 6}
     evaluation: {samples: 100, curve_samples: 50, nfe_curve: [5], bootstrap: 10, samplers: [ddim]}
     selection: {min_coverage: 0, min_class_share: 0}
+    publish: {bundle: false}
   again:
     dataset: points
     processes: {vp: {}}
@@ -42,6 +43,7 @@ experiments:
     sampling: {steps: 6}
     evaluation: {samples: 100, curve_samples: 50, nfe_curve: [5], bootstrap: 10, samplers: [ddim]}
     selection: {min_coverage: 0, min_class_share: 0}
+    publish: {bundle: false}
 """
 
 

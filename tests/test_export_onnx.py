@@ -31,7 +31,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "fp32": {"status": "published", "metrics": {}},
         "onnx": {"status": "rejected", "reason": "an example", "metrics": {"rmse": 0.0}},
     }
-    write_bundle_manifest(folder, "sgm-toy", 3, "0" * 64, entries)
+    write_bundle_manifest(folder, "sgm-toy", 3, "0" * 64, entries, {"quality": None, "notes": []})
     return folder
 
 

@@ -17,6 +17,7 @@ from sgm_core.config.data import DATASETS, DatasetParams
 from sgm_core.config.evaluation import EvaluationConfig, ReferenceConfig
 from sgm_core.config.net import NETS, NetParams
 from sgm_core.config.process import ProcessParams
+from sgm_core.config.publish import PublishConfig
 from sgm_core.config.selection import SearchConfig, SelectionConfig
 from sgm_core.config.training import SamplingConfig, TrainingConfig
 from sgm_core.errors import UsageError, unknown
@@ -30,6 +31,7 @@ SECTIONS: dict[str, type[Frozen]] = {
     "evaluation": EvaluationConfig,
     "reference": ReferenceConfig,
     "selection": SelectionConfig,
+    "publish": PublishConfig,
 }
 # Names become folders, file names and tags.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -55,6 +57,7 @@ class ExperimentConfig:
     evaluation: EvaluationConfig
     reference: ReferenceConfig
     selection: SelectionConfig
+    publish: PublishConfig
     search: SearchConfig | None = None
 
 

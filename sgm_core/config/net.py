@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from sgm_core.config.base import Frozen
 
+Width = Annotated[int, Field(ge=1, le=65536)]
+
 
 class NetParams(Frozen):
     """Base of all network parameters. `data_rank` is 1 for points (d,) and 3 for images (C, H, W)."""
@@ -32,6 +34,14 @@ class MLPParams(NetParams):
         description="Fourier features of the position (0: none), faded with noise",
     )
     fourier_scale: float = Field(4.0, gt=0, description="standard deviation of their frequencies")
+    inner: tuple[Width, ...] = Field(
+        (), description="hidden units inside each residual block, in order; []: `width`"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MLPParams:
+        _check_inner(self.inner, self.depth)
+        return self
 
 
 class UNetParams(NetParams):
@@ -48,9 +58,15 @@ class UNetParams(NetParams):
     attention: tuple[int, ...] = Field((), description="levels (0 = finest) with self-attention")
     heads: int = Field(4, ge=1, le=64, description="attention heads")
     dropout: float = Field(0.0, ge=0, lt=1)
+    inner: tuple[Width, ...] = Field(
+        (),
+        description="channels inside each residual block, in order (down, middle, up), as pruning "
+        "leaves them; []: as many as the block's output",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> UNetParams:
+        _check_inner(self.inner, len(self.multipliers) * (2 * self.blocks + 1) + 1)
         for level in self.attention:
             if not 0 <= level < len(self.multipliers):
                 raise ValueError(
@@ -63,6 +79,14 @@ class UNetParams(NetParams):
                     f"{self.channels * self.multipliers[level]} channels of level {level}"
                 )
         return self
+
+
+def _check_inner(inner: tuple[int, ...], blocks: int) -> None:
+    if inner and len(inner) != blocks:
+        raise ValueError(
+            f"inner has {len(inner)} entries and the network {blocks} residual blocks; write one for "
+            "each, or []"
+        )
 
 
 NETS: dict[str, type[NetParams]] = {p.kind: p for p in (MLPParams, UNetParams)}

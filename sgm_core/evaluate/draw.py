@@ -57,10 +57,12 @@ class Drawn:
 
 
 class Progress:
-    """Turns steps of the sampler into progress events, at most two a second."""
+    """Turns steps of the sampler (or of another `phase`) into progress events, at most two a second."""
 
-    def __init__(self, emit: Callable[[dict[str, Any]], None], total: int) -> None:
-        self.emit = emit
+    def __init__(
+        self, emit: Callable[[dict[str, Any]], None], total: int, phase: str = "evaluate"
+    ) -> None:
+        self.emit, self.phase = emit, phase
         self.total = max(total, 1)
         self.done = 0.0
         self.start = self.last = time.monotonic()
@@ -75,7 +77,7 @@ class Progress:
             self.emit(
                 {
                     "event": "progress",
-                    "phase": "evaluate",
+                    "phase": self.phase,
                     "step": min(round(self.done), self.total),
                     "steps": self.total,
                     "loss": None,

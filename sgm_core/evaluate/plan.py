@@ -3,6 +3,7 @@ each other process."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -69,6 +70,13 @@ class Drawer:
         if not known or train is None:
             return None
         return shares_of_classes(np.asarray(train), len(known), self.n, self.seed)
+
+    def of(self, model: Any) -> Drawer:
+        """Return one that draws the same main samples, but of another model of this data."""
+        other = copy.copy(self)
+        total = chunk_count(self.n, self.batch) * self.settings["steps"]
+        other.model, other.progress = model, Progress(self.emit, total)
+        return other
 
     def main(self) -> Drawn:
         """Draw the samples of the metrics."""

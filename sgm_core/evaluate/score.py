@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from sgm_core.evaluate.evidence import REPLICATES, RESULT
+from sgm_core.evaluate.evidence import REPLICATES, RESULT, Score
 from sgm_core.evaluate.likelihood import metric_of
-from sgm_core.evaluate.session import Emit, costs, open_session
+from sgm_core.evaluate.session import Emit, Session, costs, open_session
 from sgm_core.store.files import os_errors, write_json
 
 FORMAT = 1
@@ -40,21 +40,30 @@ def score(
     from safetensors.numpy import save_file
 
     session = open_session(model_dir, dataset, reference, sampling, evaluation, emit)
-    drawer, splits = session.drawer, tuple(evaluation["splits"])
     with os_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    drawn = drawer.main()
-    found = list(session.yardstick.scored(drawn, session.names, session.boot, splits))
-    if session.main == metric_of(session.data.kind):
-        found += session.likelihood(splits)
-    result = {**drawn.facts, **costs(drawn), **session.provenance()}
-    result |= {"format": FORMAT, "split": splits[0], "rows": [scored.row for scored in found]}
+    found = scored(session, str(evaluation["splits"][0]))
     replicates = {
-        scored.row["metric"]: np.ascontiguousarray(scored.replicates, dtype=np.float64)
-        for scored in found
-        if scored.replicates is not None
+        metric: np.ascontiguousarray(values, dtype=np.float64)
+        for metric, values in found.replicates.items()
     }
     with os_errors(out):
         save_file(replicates, str(out / REPLICATES))
-        write_json(out / RESULT, result)
-    return {row["metric"]: row["value"] for row in result["rows"]}
+        write_json(out / RESULT, {**found.info, "rows": list(found.rows.values())})
+    return {metric: row["value"] for metric, row in found.rows.items()}
+
+
+def scored(session: Session, split: str, names: list[str] | None = None) -> Score:
+    """Draw the samples of a session's model and measure them against one split.
+
+    Args:
+        names: metrics of samples; None: all of them, and the likelihood where the session ranks by it.
+    """
+    drawn, chosen = session.drawer.main(), session.names if names is None else names
+    found = list(session.yardstick.scored(drawn, chosen, session.boot, (split,)))
+    if names is None and session.main == metric_of(session.data.kind):
+        found += session.likelihood((split,))
+    info = {**drawn.facts, **costs(drawn), **session.provenance(), "format": FORMAT, "split": split}
+    rows = {entry.row["metric"]: entry.row for entry in found}
+    known = {entry.row["metric"]: entry.replicates for entry in found}
+    return Score(info, rows, {name: v for name, v in known.items() if v is not None})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,10 @@ class Session:
     main: str
     names: list[str]
     items: int
+
+    def of(self, model: Any) -> Session:
+        """Return the same beside another model of this data."""
+        return replace(self, model=model, drawer=self.drawer.of(model))
 
     def provenance(self) -> dict[str, Any]:
         """What the whole measurement was made from, for the record."""

@@ -1,9 +1,10 @@
 """The bundle of a published version: one model in every form, and `bundle.json`, which lists them.
 
     bundle.json     {"format", "name", "version", "cell_key", "files": {path: {"sha256", "bytes"}},
-                     "variants": {name: {"file", "format", "status", "reason"?, "metrics"}}}
+                     "variants": {name: {"file", "format", "status", "reason"?, "metrics"}},
+                     "quality": {"metric", "samples", ...} or null, "notes": [sentences]}
     config.json     the model's configuration (sgm_core.bundle)
-    ...             a file per variant, see FILES
+    ...             a file per variant, see FORMS
 
 A variant whose status is `rejected` is outside its quality floor, and `reason` says why; its file is
 there for whoever wants it all the same.
@@ -46,13 +47,19 @@ FORMS: dict[str, Form] = {
 
 
 def write_bundle_manifest(
-    folder: Path, name: str, version: int, cell_key: str, variants: Mapping[str, Any]
+    folder: Path,
+    name: str,
+    version: int,
+    cell_key: str,
+    variants: Mapping[str, Any],
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write bundle.json over the files that lie in `folder`; return it.
 
     Args:
         name, version: of the registered model.
         variants: name -> {"status", "reason"?, "metrics"} of those that were made.
+        about: "quality" (what variants were compared with, or None) and "notes" (sentences).
     """
     with os_errors(folder):
         found = sorted(file for file in folder.rglob("*") if file.is_file())
@@ -68,8 +75,8 @@ def write_bundle_manifest(
         variant: {"file": FORMS[variant].file, "format": FORMS[variant].format, **entry}
         for variant, entry in variants.items()
     }
-    about = {"format": FORMAT, "name": name, "version": version, "cell_key": cell_key}
-    manifest = {**about, "files": files, "variants": entries}
+    identity = {"format": FORMAT, "name": name, "version": version, "cell_key": cell_key}
+    manifest = {**identity, "files": files, "variants": entries, **about}
     write_json(folder / MANIFEST, manifest)
     return manifest
 

@@ -18,13 +18,13 @@ NOISE_WIDTH = 32
 
 
 class Block(nn.Module):
-    """h + W2 silu(W1 h + e): e carries noise level and class."""
+    """h + W2 silu(W1 h + e), W1 h and e of `inner` units: e carries noise level and class."""
 
-    def __init__(self, width: int, embedding: int) -> None:
+    def __init__(self, width: int, inner: int, embedding: int) -> None:
         super().__init__()
-        self.first = nn.Linear(width, width)
-        self.second = nn.Linear(width, width)
-        self.condition = nn.Linear(embedding, width, bias=False)
+        self.first = nn.Linear(width, inner)
+        self.second = nn.Linear(inner, width)
+        self.condition = nn.Linear(embedding, inner, bias=False)
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
         inner = functional.silu(self.first(functional.silu(h)) + self.condition(embedding))
@@ -39,7 +39,7 @@ class MLP(nn.Module):
         in_channels: channels of the whitened state that are fed (1, or k).
         sigma_data: standard deviation of the data in model space.
         num_classes: 0 for unconditional.
-        width, depth, fourier, fourier_scale: see sgm_core.config.net.MLPParams.
+        width, depth, fourier, fourier_scale, inner: see sgm_core.config.net.MLPParams.
 
     Shapes: inputs (B, in_channels, d), sigma (B,), labels (B,) or None -> (B, d).
     """
@@ -54,6 +54,7 @@ class MLP(nn.Module):
         depth: int,
         fourier: int,
         fourier_scale: float,
+        inner: tuple[int, ...],
     ) -> None:
         super().__init__()
         (d,) = shape
@@ -62,7 +63,8 @@ class MLP(nn.Module):
         self.classes = ClassEmbedding(num_classes, NOISE_WIDTH) if num_classes else None
         self.fourier = FadedFourier(d, fourier, fourier_scale) if fourier else None
         self.enter = nn.Linear(in_channels * d + 2 * fourier + NOISE_WIDTH, width)
-        self.blocks = nn.ModuleList(Block(width, NOISE_WIDTH) for _ in range(depth))
+        widths = inner or (width,) * depth
+        self.blocks = nn.ModuleList(Block(width, inside, NOISE_WIDTH) for inside in widths)
         self.leave = nn.Linear(width, d)
         self.reset()
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from sgm_core.nets.embeddings import ClassEmbedding, NoiseEmbedding
 
 
-def _groups(channels: int) -> int:
+def groups_of(channels: int) -> int:
     """Return the largest number of groups <= 8 that divides the channels."""
     return next(g for g in (8, 6, 4, 3, 2, 1) if channels % g == 0)
 
@@ -26,16 +26,19 @@ def _zero(module: nn.Conv2d) -> nn.Conv2d:
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions; the embedding scales and shifts the second normalisation."""
+    """Two convolutions, `inner` channels between them; the embedding scales and shifts the second
+    normalisation."""
 
-    def __init__(self, inputs: int, outputs: int, embedding: int, dropout: float) -> None:
+    def __init__(
+        self, inputs: int, inner: int, outputs: int, embedding: int, dropout: float
+    ) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(_groups(inputs), inputs)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.condition = nn.Linear(embedding, 2 * outputs)
-        self.norm2 = nn.GroupNorm(_groups(outputs), outputs)
+        self.norm1 = nn.GroupNorm(groups_of(inputs), inputs)
+        self.conv1 = nn.Conv2d(inputs, inner, 3, padding=1)
+        self.condition = nn.Linear(embedding, 2 * inner)
+        self.norm2 = nn.GroupNorm(groups_of(inner), inner)
         self.dropout = nn.Dropout(dropout)
-        self.conv2 = _zero(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.conv2 = _zero(nn.Conv2d(inner, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -51,7 +54,7 @@ class Attention(nn.Module):
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.GroupNorm(_groups(channels), channels)
+        self.norm = nn.GroupNorm(groups_of(channels), channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = _zero(nn.Conv2d(channels, channels, 1))
 
@@ -71,7 +74,8 @@ class UNet(nn.Module):
         in_channels: channels of the whitened state that are fed (1, or k).
         sigma_data: unused here; part of the contract of all networks.
         num_classes: 0 for unconditional.
-        channels, multipliers, blocks, attention, heads, dropout: sgm_core.config.net.UNetParams.
+        channels, multipliers, blocks, attention, heads, dropout, inner: see
+            sgm_core.config.net.UNetParams.
 
     Shapes: inputs (B, in_channels, C, H, W), sigma (B,), labels (B,) or None -> (B, C, H, W).
     """
@@ -88,16 +92,17 @@ class UNet(nn.Module):
         attention: tuple[int, ...],
         heads: int,
         dropout: float,
+        inner: tuple[int, ...],
     ) -> None:
         super().__init__()
-        width = 4 * channels
+        width, inside = 4 * channels, iter(inner)
         self.noise = NoiseEmbedding(channels)
         self.embed = nn.Sequential(nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width))
         self.classes = ClassEmbedding(num_classes, width) if num_classes else None
         self.enter = nn.Conv2d(in_channels * shape[0], channels, 3, padding=1)
 
         def stage(inputs: int, outputs: int, level: int) -> nn.ModuleList:
-            block = ResidualBlock(inputs, outputs, width, dropout)
+            block = ResidualBlock(inputs, next(inside, outputs), outputs, width, dropout)
             attend = Attention(outputs, heads) if level in attention else nn.Identity()
             return nn.ModuleList([block, attend])
 
@@ -118,7 +123,7 @@ class UNet(nn.Module):
                 outputs = channels * multipliers[level]
                 self.up.append(stage(current + skips.pop(), outputs, level))
                 current = outputs
-        self.norm = nn.GroupNorm(_groups(current), current)
+        self.norm = nn.GroupNorm(groups_of(current), current)
         self.leave = _zero(nn.Conv2d(current, shape[0], 3, padding=1))
 
     def _embedding(self, sigma: Tensor, labels: Tensor | None) -> Tensor:

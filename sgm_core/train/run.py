@@ -107,12 +107,12 @@ def _train(
         device = _device(str(training["device"])) if ranks is None else ranks.device
         parts.net.to(device)
         state = _state(parts, training, int(spec["seed"]), device, ranks)
-        items, labels = _items(data.split("train").x, data.split("train").labels, device)
+        items, labels = items_of(data.split("train").x, data.split("train").labels, device)
         history = _History(work, state, emit if first else _nothing)
         every = int(spec.get("checkpoint_every", 500))
         clock = time.process_time()
         with _sigterm() as stop:
-            for report in train(state, items, labels, _affine(data.meta, device)):
+            for report in train(state, items, labels, affine_of(data.meta, device)):
                 history.add(report)
                 if report.step == state.settings.steps:
                     break
@@ -192,14 +192,14 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _items(x: Any, labels: Any, device: torch.device) -> tuple[Tensor, Tensor | None]:
+def items_of(x: Any, labels: Any, device: torch.device) -> tuple[Tensor, Tensor | None]:
     """Put all items on the device in their storage type (uint8 images, float32 points)."""
     array = np.ascontiguousarray(x, dtype=np.uint8 if x.dtype == np.uint8 else np.float32)
     items = torch.from_numpy(array.copy()).to(device)
     return items, None if labels is None else torch.from_numpy(np.array(labels)).to(device)
 
 
-def _affine(meta: Mapping[str, Any], device: torch.device) -> Callable[[Tensor], Tensor]:
+def affine_of(meta: Mapping[str, Any], device: torch.device) -> Callable[[Tensor], Tensor]:
     """Return the map from stored items to model space, (x - center) / scale."""
     shape = (-1, *([1] * (len(meta["shape"]) - 1)))
     center = torch.tensor(meta["center"], dtype=torch.float32, device=device).reshape(shape)
