@@ -32,5 +32,5 @@ def judged(new: float, champion: float | None, least: float = 0.0, noise: float 
     """The verdict on two values whose difference has a standard error of `noise`."""
     deviations = noise * np.random.default_rng(0).standard_normal(200)
     other = None if champion is None else score(champion)
-    limits = SelectionConfig(min_effect=least)
+    limits = SelectionConfig().model_copy(update={"min_effect": least})
     return decide(score(new, deviations), other, limits, better="lower")

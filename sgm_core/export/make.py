@@ -96,7 +96,7 @@ def make_bundle(
                 variants, model_dir, dataset, reference, sampling, evaluation, emit
             )
     entries = {
-        name: _entry(metrics[name], measured.get(name), float(publish["max_rmse"]))
+        name: entry_of(metrics[name], measured.get(name), float(publish["max_rmse"]))
         for name in names
     }
     return {"variants": entries, "quality": quality, "notes": notes}
@@ -226,7 +226,7 @@ def _qualities(
     return found, quality.about()
 
 
-def _entry(
+def entry_of(
     metrics: Mapping[str, float], verdict: Verdict | None, max_rmse: float
 ) -> dict[str, Any]:
     """Return the manifest's entry of a variant: published, or rejected and why."""
