@@ -63,7 +63,7 @@ def publish(experiment: str, root: str = ".", allow_failures: bool = False) -> s
             about = bundle_of_champion(
                 Registry(project), experiment, log.info, lambda event: shown.event("bundle", event)
             )
-        text += f"\n{about}" if about else ""
+        text += f"; {about}" if about else ""
     return text
 
 
