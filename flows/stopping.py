@@ -1,12 +1,20 @@
-"""Executors that pass SIGTERM and Ctrl-C on to what they have started."""
+"""Executors that pass SIGTERM and Ctrl-C on to what they have started.
+
+After SIGTERM the process ends within EXIT_SECONDS whatever hangs, such as an upload to a server that
+does not answer: nothing that it holds is lost (see docs/operations.md), and whoever sent the signal
+sends SIGKILL next.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from abc import ABC, abstractmethod
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+EXIT_SECONDS = 9.0
 
 
 class Stoppable(ABC):
@@ -43,6 +51,10 @@ class Stoppable(ABC):
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.stop()
         handler = self._previous.get(number)
+        if number == signal.SIGTERM and handler != signal.SIG_IGN:
+            last = threading.Timer(EXIT_SECONDS, os._exit, (128 + number,))
+            last.daemon = True
+            last.start()
         if callable(handler):
             handler(number, frame)
         elif handler != signal.SIG_IGN:

@@ -280,6 +280,31 @@ def test_workers_end_with_their_parent(bench: Bench, number: signal.Signals) -> 
     assert len(bench.notes("stopped")) == 2  # each saved a checkpoint first
 
 
+# A grid whose upload to MLflow hangs: its thread would keep the process for a minute.
+HUNG = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from flows import stopping
+from flows.executors import LocalProcesses
+stopping.EXIT_SECONDS = float(sys.argv[1])
+with LocalProcesses(1), ThreadPoolExecutor() as pool:
+    upload = pool.submit(time.sleep, 60)
+    print("ready", flush=True)
+    upload.result()
+"""
+
+
+def test_sigterm_ends_the_parent_although_an_upload_hangs() -> None:
+    parent = subprocess.Popen(
+        [PYTHON, "-c", HUNG, "0.5"], cwd=REAL, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    parent.stdout.readline()
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(20) == 143
+    parent.stdout.close()
+
+
 def test_the_executors_do_not_import_prefect() -> None:
     code = (
         "import sys, flows.executors; print([m for m in ('prefect', 'torch') if m in sys.modules])"

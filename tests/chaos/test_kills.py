@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 from fake_tree import PYTHON, environment, inherited, log_of
 from nine import FULL, Nine, Shooter, figures
+from test_executors import HUNG
 
 from flows.executors import LocalProcesses
+from flows.stopping import EXIT_SECONDS
 from sgm_core.cell import CELLS
+from sgm_core.code import ROOT
 from sgm_core.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -129,3 +132,19 @@ def test_a_clock_that_jumps_by_a_day(tmp_path: Path, days: int) -> None:
         nine.run(executor)
     assert len(nine.outcomes) == 9
     assert nine.trainings()["vp-mlp-s0"] == 1
+
+
+@pytest.mark.skipif(not FULL, reason="make chaos")
+def test_sigterm_while_an_upload_hangs() -> None:
+    parent = subprocess.Popen(
+        [PYTHON, "-c", HUNG, str(EXIT_SECONDS)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    parent.stdout.readline()
+    parent.send_signal(signal.SIGTERM)
+    sent = time.monotonic()
+    assert parent.wait(30) == 143
+    seconds = time.monotonic() - sent
+    figures("SIGTERM while an upload hangs", seconds=f"{seconds:.1f}")
+    assert seconds < 10
+    parent.stdout.close()
