@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync", "--hide-scrollbars"]
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 780}
+TALL = {"width": 1280, "height": 1160}
 FACTS = "() => / · (server|this device)$/.test(document.querySelector('.facts').textContent)"
 
 
@@ -81,7 +82,7 @@ SHOTS: list[tuple[str, str, str, dict[str, int], Any, bool]] = [
     ("create-phone", DIGITS, "dark", PHONE, created, True),
     ("explore", "explore?model=sgm-digits", "light", DESKTOP, explored, True),
     ("explore-phone", "explore?model=sgm-digits", "light", PHONE, explored, True),
-    ("learn", "learn?step=3&shape=swiss", "light", DESKTOP, taught, False),
+    ("learn", "learn?step=3&shape=swiss", "light", TALL, taught, False),
     ("learn-dark", "learn?step=3&shape=rolls", "dark", DESKTOP, followed, True),
     ("learn-phone", "learn?step=3&shape=flower", "light", PHONE, taught, True),
 ]  # fmt: skip

@@ -86,8 +86,8 @@ export function planeOf(look, side) {
   };
 }
 
-export const PLANE = 520; // pixels of a plane's canvas
-const DOT = 2.6; // and of a point
+export const PLANE = 720; // pixels of a plane's canvas
+const DOT = 3.4; // and of a point
 
 function scatter(canvas, look, x, factor) {
   resize(canvas, PLANE, PLANE);

@@ -20,12 +20,12 @@ const QUICK = 1.5; // seconds of a picture, up to which its variations are drawn
 /** Build the view. `app` offers models, limits, sourceFor(info), announce and notice. */
 export function createView(app) {
   let settings = null;
+  let address = null; // parameters of what is shown
   const words = () => subjectOf(settings.info, labelOf(settings));
   const stage = createStage(words);
   const grid = createGrid((seed) => change({ seed }));
   const parts = layout(stage, grid, {
     draw: () => change({ seed: rollSeed() }),
-    again: () => draw(),
     stop: () => job.stop(),
     vary: () => vary(),
     picture: async () => save(await png(stage.still()), `${nameOf(settings)}.png`),
@@ -51,7 +51,8 @@ export function createView(app) {
     parts.fine.replaceChildren(...fine);
     if (focused) refocus(parts.panel, focused);
     stage.dress(lookOf(settings.info));
-    remember("create", paramsOf(settings, app.wish()));
+    address = paramsOf(settings, app.wish());
+    remember("create", address);
   }
 
   async function draw() {
@@ -126,14 +127,14 @@ export function createView(app) {
     /** Show the view with an address's parameters; the first time, draw at once. */
     show(params) {
       if (!app.models.length) return parts.nothing(app);
-      const begun = settings ? params : { seed: rollSeed(), ...params };
-      const next = settingsOf(app.models, app.limits, begun);
-      const same = settings && key(next, app) === key(settings, app);
-      if (same) return remember("create", paramsOf(settings, app.wish()));
+      const fresh = !Object.keys(params).length;
+      if (fresh && settings) return remember("create", address);
+      const next = settingsOf(app.models, app.limits, fresh ? { seed: rollSeed() } : params);
+      if (address && same(paramsOf(next, app.wish()), address)) return remember("create", address);
       settings = next;
       grid.clear();
       form();
-      if (reducedMotion() && !Object.keys(params).length) parts.facts("Press Draw another to begin.");
+      if (reducedMotion() && fresh) parts.facts("Press Draw another to begin.");
       else draw();
     },
     hide() {
@@ -143,8 +144,8 @@ export function createView(app) {
   };
 }
 
-function key(settings, app) {
-  return JSON.stringify(paramsOf(settings, app.wish()));
+function same(one, other) {
+  return JSON.stringify(one) === JSON.stringify(other);
 }
 
 function nameOf({ info, seed }) {

@@ -161,6 +161,6 @@ function trail(canvas, look, x, item) {
   const context = canvas.getContext("2d");
   const plane = planeOf(look, PLANE);
   axes(context, PLANE);
-  dots(context, plane, look, x, { colour: colours().accent, size: 4, alpha: 0.8 });
-  dots(context, plane, look, item, { colour: colours().second, size: 14, alpha: 1 });
+  dots(context, plane, look, x, { colour: colours().accent, size: 5, alpha: 0.8 });
+  dots(context, plane, look, item, { colour: colours().second, size: 18, alpha: 1 });
 }

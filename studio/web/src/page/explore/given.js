@@ -84,7 +84,7 @@ export function givenSection(choice, job) {
     context.beginPath();
     context.arc(plane.x(x), plane.y(y), 7, 0, 2 * Math.PI);
     context.stroke();
-    if (drawn) dots(context, plane, own, drawn, { colour: colours().accent, size: 3.4, alpha: 0.7 });
+    if (drawn) dots(context, plane, own, drawn, { colour: colours().accent, size: 4.5, alpha: 0.7 });
   }
 
   async function results(extra, what) {

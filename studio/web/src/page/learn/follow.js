@@ -167,7 +167,7 @@ function drawPaths(canvas, reach, lines) {
     if (n < 2) continue;
     context.strokeStyle = colour;
     context.fillStyle = colour;
-    context.lineWidth = 2;
+    context.lineWidth = 2.8;
     context.beginPath();
     for (let i = 0; i < n; i += 1) context.lineTo(plane.x(path[2 * i]), plane.y(path[2 * i + 1]));
     context.stroke();

@@ -1,11 +1,11 @@
 // Learn: a score model that is trained in the page, and everything about it to be seen in the plane.
 
 import { h } from "../dom.js";
-import { check, chips, rollSeed, slider } from "../fields.js";
-import { icon } from "../icons.js";
+import { rollSeed, slider } from "../fields.js";
 import { remember, wholeOf } from "../route.js";
 import { picture, sigmaText } from "../stage.js";
 import { onScheme, reducedMotion } from "../theme.js";
+import { createControls } from "./controls.js";
 import { followSection } from "./follow.js";
 import { Lab } from "./lab.js";
 import { drawLoss } from "./loss.js";
@@ -24,7 +24,6 @@ const SHAPES = new Set(SHAPE_CHOICES.map(([name]) => name));
 export function learnView(app) {
   const lab = new Lab();
   const plane = picture("The plane", "");
-  plane.canvas.tabIndex = 0;
   const caption = plane.element.querySelector("figcaption");
   const title = caption.querySelector("b");
   caption.append(
@@ -44,7 +43,7 @@ export function learnView(app) {
     format: (value) => noiseText(lab, value / TIMES),
     oninput: (value) => scene.setTime(value / TIMES),
   });
-  const parts = controls();
+  const parts = createControls(lab, scene, { choose, startTraining, walk });
   const follow = followSection(lab, app);
   const race = raceSection(lab, app);
   let tourStep = 1;
@@ -68,67 +67,17 @@ export function learnView(app) {
     async walk() {
       stopSweep();
       setFlags({ data: false, samples: true, density: false, arrows: true });
-      await enough();
-      await walk();
+      if (await enough()) await walk();
     },
     async finish() {
       act.show({ data: false, samples: true, density: true, arrows: false }, 0);
-      await enough();
-      await follow.run();
+      if (await enough()) await follow.run();
     },
   };
   const tour = createTour(act, (step) => {
     tourStep = step;
     keep();
   });
-
-  function controls() {
-    const names = {
-      data: "Data",
-      samples: "Samples",
-      density: "Samples as density",
-      arrows: "Score arrows",
-    };
-    const boxes = Object.fromEntries(
-      Object.entries(names).map(([name, text]) => [
-        name,
-        check(text, { value: scene.show[name], onchange: (on) => scene.toggle(name, on) }),
-      ]),
-    );
-    const shapes = chips("Data to learn", {
-      choices: SHAPE_CHOICES,
-      value: lab.shape,
-      onchange: choose,
-    });
-    const train = h(
-      "button",
-      { type: "button", class: "primary", onclick: () => (lab.training ? lab.stop() : startTraining()) },
-      "Train",
-    );
-    const draw = h(
-      "button",
-      { type: "button", class: "quiet", onclick: () => walk() },
-      icon("play"),
-      "Walk back",
-    );
-    const reset = h("button", { type: "button", class: "quiet", onclick: () => lab.reset() }, "Forget");
-    const clear = h(
-      "button",
-      {
-        type: "button",
-        class: "quiet",
-        hidden: true,
-        onclick: () => {
-          lab.hand = [];
-          lab.choose(HAND);
-        },
-      },
-      "Clear drawing",
-    );
-    const loss = h("canvas", { role: "img", "aria-label": "Loss curve, empty" });
-    const facts = h("p", { class: "facts" }, "Not trained yet.");
-    return { boxes, shapes, train, draw, reset, clear, loss, facts };
-  }
 
   function startTraining() {
     if (!lab.points.length) return fail("Draw some points on the plane first.");
@@ -148,11 +97,12 @@ export function learnView(app) {
     }
   }
 
-  /** Train until the model can be asked, where it is not trained yet. */
+  /** Train until the model can be asked; false if the visitor went on meanwhile. */
   async function enough() {
-    if (lab.steps >= ENOUGH) return;
-    lab.train();
+    const own = tourStep;
+    if (lab.steps < ENOUGH) lab.train();
     while (lab.steps < ENOUGH && lab.training) await new Promise((done) => setTimeout(done, 100));
+    return tourStep === own && lab.trained;
   }
 
   function choose(shape) {
@@ -161,6 +111,8 @@ export function learnView(app) {
     if (shape === HAND)
       app.announce.say("Draw on the plane: with the pointer, or with arrow keys and space");
     title.textContent = shape === HAND ? "Draw here" : "The plane";
+    if (shape === HAND) plane.canvas.tabIndex = 0;
+    else plane.canvas.removeAttribute("tabindex");
     setTime(0);
     keep();
   }

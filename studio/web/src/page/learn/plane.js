@@ -25,7 +25,7 @@ export function drawPlane(canvas, { data, samples, density, arrows, marks }) {
   axes(context, PLANE);
   if (samples && density) heat(context, plane, samples);
   if (data) dots(context, plane, FIXED, data.subarray(0, 2 * SHOWN), { colour: grey, alpha: 0.75 });
-  if (samples && !density) dots(context, plane, FIXED, samples, { colour: accent, alpha: 0.8, size: 3 });
+  if (samples && !density) dots(context, plane, FIXED, samples, { colour: accent, alpha: 0.8, size: 4 });
   if (arrows) drawArrows(context, plane, arrows);
   for (const mark of marks ?? []) ring(context, plane, mark);
 }
@@ -60,7 +60,7 @@ const LONGEST = 0.24; // of an arrow, in the plane's units
 /** Arrows {at: (n, 2), to: (n, 2)}: from a place towards where the density rises. */
 function drawArrows(context, plane, { at, to }) {
   context.strokeStyle = colours().second;
-  context.lineWidth = 1.5;
+  context.lineWidth = 2;
   context.lineCap = "round";
   context.beginPath();
   for (let i = 0; i < at.length; i += 2) {
@@ -72,7 +72,7 @@ function drawArrows(context, plane, { at, to }) {
     const [ux, uy] = [dx / length, dy / length];
     const [x, y] = [plane.x(at[i]), plane.y(at[i + 1])];
     const [tx, ty] = [x + ux * drawn * plane.unit, y - uy * drawn * plane.unit];
-    const head = Math.min(5, 0.4 * drawn * plane.unit);
+    const head = Math.min(7, 0.4 * drawn * plane.unit);
     context.moveTo(x, y);
     context.lineTo(tx, ty);
     context.moveTo(tx - head * (ux + 0.6 * uy), ty + head * (uy - 0.6 * ux));
@@ -86,6 +86,6 @@ function ring(context, plane, { x, y }) {
   context.strokeStyle = colours().second;
   context.lineWidth = 2.5;
   context.beginPath();
-  context.arc(plane.x(x), plane.y(y), 8, 0, 2 * Math.PI);
+  context.arc(plane.x(x), plane.y(y), 10, 0, 2 * Math.PI);
   context.stroke();
 }

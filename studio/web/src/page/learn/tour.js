@@ -42,8 +42,8 @@ export function createTour(act, moved) {
   function go(wanted) {
     step = (wanted + COUNT) % COUNT;
     render();
-    STAGES[step](act);
     moved(step + 1);
+    STAGES[step](act);
   }
 
   return { element, go };
