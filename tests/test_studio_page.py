@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from pathlib import Path
@@ -172,6 +173,14 @@ def test_brush_with_the_keyboard_and_filling_in(studio: Client, opened: Opener, 
     )
     page.get_by_role("radio", name="nothing", exact=True).check(force=True)
     assert " 0 of them hidden" in pad.get_attribute("aria-label")
+    wide = Image.new("L", (60, 30))  # its middle square is white on the left
+    wide.paste(255, (0, 0, 30, 30))
+    wide.save(file := io.BytesIO(), "PNG")
+    upload = {"name": "wide.png", "mimeType": "image/png", "buffer": file.getvalue()}
+    page.locator("input[type=file]").set_input_files(upload)
+    page.wait_for_timeout(200)
+    side = pixels(page, ".pad canvas")[..., 0]
+    assert side[:, : len(side) // 4].min() > 250 and side[:, -len(side) // 4 :].max() < 5
     pad.focus()
     for key in ("Space", "ArrowRight", "Space", "Shift+ArrowDown"):
         page.keyboard.press(key)

@@ -8,10 +8,10 @@ import { picture } from "../stage.js";
 import { colours, onScheme, reducedMotion } from "../theme.js";
 import { forwardPath } from "./paths.js";
 
-const BACK = 160; // steps of the way back
+const BACK = 240; // steps of the way back
 const SAMPLER = { vp: "ancestral", cld: "ancestral" };
 const SECONDS = 7;
-const UNIT = { shape: [2], center: [0, 0], scale: [1.25] };
+const UNIT = { shape: [2], center: [0, 0], scale: [1.45] };
 
 /** The section; `fail(message)` shows an error. */
 export function followSection(lab, app) {

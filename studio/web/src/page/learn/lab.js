@@ -68,6 +68,8 @@ export class Lab extends EventTarget {
       net: { kind: "mlp", width: 128, depth: 3 },
       center: this.look.center,
       scale: this.look.scale[0],
+      // More of the low noise levels than pictures need: that is where fine shapes are.
+      training: { p_mean: -2, p_std: 1.5 },
     }).ready;
     return this.#model;
   }
