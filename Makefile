@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help env repro test test-slow chaos lint ui docs clean
+.PHONY: help env repro test test-slow chaos lint ui docs clean javascript
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -39,7 +39,7 @@ repro: env
 	@$(BIN)/sgm leaderboard
 
 # Two processes, a file of tests each: what a file's tests share is made once.
-test: $(VENV)/.installed-test
+test: $(VENV)/.installed-test javascript
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.installed-test
@@ -48,15 +48,18 @@ test-slow: $(VENV)/.installed-test
 chaos: $(VENV)/.installed-test
 	PATH="$(abspath $(BIN)):$$PATH" SGM_CHAOS=full $(BIN)/python -m pytest -m slow -s tests/chaos
 
-lint: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev javascript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config pyproject.toml
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory studio/web/node_modules/.installed && npm --prefix studio/web run --silent lint; \
-	  else echo "npm is not there: the studio's JavaScript was not linted"; fi
+	@if command -v npm >/dev/null; then npm --prefix studio/web run --silent lint; fi
 
 # What builds and checks the studio's JavaScript. Users need none of it: studio/static is committed.
+javascript:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory studio/web/node_modules/.installed; \
+	  else echo "npm is not there: what needs the studio's JavaScript tools is skipped"; fi
+
 studio/web/node_modules/.installed: studio/web/package-lock.json
 	npm --prefix studio/web ci --ignore-scripts --no-audit --no-fund
 	@touch $@

@@ -22,13 +22,14 @@ const floats = ({ f32 }) => new Float32Array(Uint8Array.from(Buffer.from(f32, "b
 const packed = (array) => ({ f32: Buffer.from(Float32Array.from(array).buffer).toString("base64") });
 
 const models = new Map();
-async function modelOf(path) {
-  if (!models.has(path)) {
+async function modelOf(path, options = {}) {
+  const key = `${path} ${options.file}`;
+  if (!models.has(key)) {
     const config = JSON.parse(readFileSync(join(path, "config.json"), "utf8"));
-    const weights = new Uint8Array(readFileSync(join(path, config.weights.file)));
-    models.set(path, await engine.ScoreModel.load({ config, weights }));
+    const weights = new Uint8Array(readFileSync(join(path, options.file ?? config.weights.file)));
+    models.set(key, await engine.ScoreModel.load({ config, weights }, options));
   }
-  return models.get(path);
+  return models.get(key);
 }
 
 /** Items on which a network can learn something: a bright corner per class. */
@@ -52,8 +53,8 @@ async function trained(config, data, steps, batch) {
 }
 
 const kinds = {
-  async forward({ model, inputs, sigma, labels }) {
-    const own = await modelOf(model);
+  async forward({ model, load, inputs, sigma, labels }) {
+    const own = await modelOf(model, load);
     return packed(await own.net.forward(floats(inputs), floats(sigma), labels && Int32Array.from(labels)));
   },
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from studio_jobs import floats, packed, run_jobs
+from safetensors.torch import save
+from studio_jobs import ROOT, STATIC, floats, packed, run_jobs
 from studio_models import MODELS, model_of
 
 from sgm_core.config.process import PROCESSES
@@ -105,6 +109,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         job: dict[str, Any] = {k: packed(v) for k, v in given.items() if v is not None}
         job |= {"model": name, "labels": given["labels"].tolist() if model.labels else None}
         bench.add(("forward", name), "forward", **job)
+        half = save({k: v.half().contiguous() for k, v in model.net.state_dict().items()})
+        (bench.folder / name / "model.fp16.safetensors").write_bytes(half)
+        load = {"file": "model.fp16.safetensors", "sha256": hashlib.sha256(half).hexdigest()}
+        bench.add(("half", name), "forward", **job, load=load)
         target = torch.randn(8, *model.shape, generator=torch.Generator().manual_seed(1))
         bench.add(("gradient", name), "gradient", **job, target=packed(target))
         for process, sampler in runs(name):
@@ -225,6 +233,17 @@ def test_same_seed_same_samples_everywhere(tmp_path: Path) -> None:
         check_run(bench, *case)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_half_precision_weights_are_read(bench: Bench, name: str) -> None:
+    model = ScoreModel.load(bench.folder / name)
+    weights = {name: v.half().float() for name, v in model.net.state_dict().items()}
+    model.net.load_state_dict(weights)
+    with torch.no_grad():
+        expected = model.net(**network_inputs(model)).numpy()
+    found = floats(bench.answer(("half", name)), expected.shape)
+    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("kind", PROCESSES)
 def test_kernels_are_exact(bench: Bench, kind: str) -> None:
     process = make_process(kind)
@@ -336,3 +355,29 @@ def test_mistakes_get_one_sentence(bench: Bench, key: str, words: str) -> None:
     assert answer["error"] == "UsageError", answer
     assert words in answer["message"]
     assert json.dumps(answer["message"]).count("\\n") == 0
+
+
+def test_static_is_what_the_sources_build(tmp_path: Path) -> None:
+    node, web = shutil.which("node"), ROOT / "studio" / "web"
+    if node is None or not (web / "node_modules").is_dir():
+        pytest.skip("node or studio/web/node_modules is missing (npm ci): the build is not tested")
+    done = subprocess.run(
+        [node, "build.mjs", "--out", str(tmp_path)], cwd=web, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    built = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    committed = {file.name: file.read_bytes() for file in STATIC.iterdir()}
+    assert built.keys() == committed.keys()
+    stale = [name for name, data in committed.items() if built[name] != data]
+    assert not stale, f"run `npm run build` in studio/web: {stale}"
+
+
+def test_download_is_small() -> None:
+    sizes = {f.name: len(gzip.compress(f.read_bytes())) for f in STATIC.iterdir()}
+    assert sum(sizes.values()) < 400_000, sizes
+
+
+def test_lock_names_no_host() -> None:
+    lock = json.loads((ROOT / "studio" / "web" / "package-lock.json").read_text())
+    packages = {name: entry for name, entry in lock["packages"].items() if name}
+    assert all("integrity" in entry and "resolved" not in entry for entry in packages.values())

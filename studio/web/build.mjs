@@ -1,9 +1,9 @@
 /**
  * Builds `studio/static` from `studio/web`: `npm run build`, or `node build.mjs --out FOLDER`.
  *
- * engine.js (TensorFlow.js and the score model), worker.js (the engine in a Worker), app.js (the
- * page), style.css, index.html and TensorFlow.js' WebAssembly binary. The bytes depend on the
- * sources and on package-lock.json alone.
+ * engine.js (TensorFlow.js and the score model), worker.js (the engine in a Worker), client.js (the
+ * Worker's other side, for pages of one's own), app.js (the page), style.css, index.html and
+ * TensorFlow.js' WebAssembly binary. The bytes depend on the sources and on package-lock.json alone.
  */
 
 import { cp, mkdir, readdir, rm } from "node:fs/promises";
@@ -36,6 +36,7 @@ await esbuild.build({
   entryPoints: {
     engine: "src/engine/index.js",
     worker: "src/engine/worker.js",
+    client: "src/engine/client.js",
     app: "src/page/main.js",
     style: "style/main.css",
   },

@@ -66,6 +66,7 @@ export const NETS = {
     depth: { value: 3, low: 1, high: 64, ...whole },
     fourier: { value: 32, low: 0, high: 4096, ...whole },
     fourier_scale: { value: 4, above: 0 },
+    inner: { value: [], list: true, low: 1, ...whole },
   },
   unet: {
     channels: { value: 32, low: 4, high: 2048, ...whole },
@@ -74,6 +75,7 @@ export const NETS = {
     attention: { value: [], list: true, low: 0, ...whole },
     heads: { value: 4, low: 1, high: 64, ...whole },
     dropout: { value: 0, low: 0, high: 1 },
+    inner: { value: [], list: true, low: 1, ...whole },
   },
 };
 

@@ -19,7 +19,9 @@ export function netFields(wanted, shape) {
   if (KINDS[kind].rank !== shape.length) {
     throw new UsageError(`network "${kind}" does not fit data of shape [${shape}]`);
   }
-  return { kind, ...fill(kind, NETS[kind], parameters) };
+  const fields = fill(kind, NETS[kind], parameters);
+  if (!fields.inner.length) delete fields.inner; // it is for pruned networks, and others need not know of it
+  return { kind, ...fields };
 }
 
 /**

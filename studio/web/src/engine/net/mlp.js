@@ -10,7 +10,7 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import { noiseEmbedding, oneHot } from "./embedding.js";
-import { Network } from "./network.js";
+import { checkInner, Network } from "./network.js";
 import * as ops from "./ops.js";
 import { Parameters } from "./parameters.js";
 
@@ -19,8 +19,12 @@ const NOISE_WIDTH = 32;
 export class MLP extends Network {
   rows = 4096;
 
-  constructor({ shape, inChannels, sigmaData, classes }, { width, depth, fourier, fourier_scale }) {
+  constructor(
+    { shape, inChannels, sigmaData, classes },
+    { width, depth, fourier, fourier_scale, inner = [] },
+  ) {
     super();
+    checkInner(inner, depth);
     Object.assign(this, { d: shape[0], inChannels, sigmaData, classes, depth, fourier });
     const kaiming = (name, out, inputs, factor = 1) => ({
       name: `${name}.weight`,
@@ -51,13 +55,15 @@ export class MLP extends Network {
       ...(fourier ? [waves] : []),
       kaiming("enter", width, features),
       bias("enter", width),
-      ...Array.from({ length: depth }, (_, i) => `blocks.${i}`).flatMap((block) => [
-        kaiming(`${block}.first`, width, width),
-        bias(`${block}.first`, width),
-        kaiming(`${block}.second`, width, width, depth ** -0.5),
-        bias(`${block}.second`, width),
-        kaiming(`${block}.condition`, width, NOISE_WIDTH),
-      ]),
+      ...Array.from({ length: depth }, (_, i) => [`blocks.${i}`, inner[i] ?? width]).flatMap(
+        ([block, inside]) => [
+          kaiming(`${block}.first`, inside, width),
+          bias(`${block}.first`, inside),
+          kaiming(`${block}.second`, width, inside, depth ** -0.5),
+          bias(`${block}.second`, width),
+          kaiming(`${block}.condition`, inside, NOISE_WIDTH),
+        ],
+      ),
       { name: "leave.weight", shape: [this.d, width], kind: "matrix", start: "zeros" },
       bias("leave", this.d),
     ]);

@@ -4,6 +4,7 @@
  */
 
 import * as tf from "@tensorflow/tfjs-core";
+import { UsageError } from "../errors.js";
 import { Tape } from "./tape.js";
 
 /** Return arrays one after the other. */
@@ -16,6 +17,14 @@ function joined(parts) {
     at += part.length;
   }
   return all;
+}
+
+/** Refuse widths of residual blocks that are not one per block. */
+export function checkInner(inner, blocks) {
+  if (!inner.length || inner.length === blocks) return;
+  throw new UsageError(
+    `inner: ${inner.length} widths for ${blocks} residual blocks; write one for each, or leave it out`,
+  );
 }
 
 export class Network {

@@ -47,14 +47,14 @@ export class Parameters {
   }
 
   /**
-   * Take the weights of a file. Inner widths may be smaller than the configuration's (pruned networks).
+   * Take the weights of a file.
    * @param {Map<string, {shape: number[], data: Float32Array}>} weights as PyTorch keeps them
    */
   read(weights) {
     for (const spec of this.specs) {
       const found = weights.get(spec.name);
       if (!found) throw new UsageError(`the model's weights lack ${spec.name}; publish the model again`);
-      if (found.shape.length !== spec.shape.length || found.shape.some((s, i) => s > spec.shape[i])) {
+      if (found.shape.length !== spec.shape.length || found.shape.some((s, i) => s !== spec.shape[i])) {
         throw new UsageError(
           `${spec.name} has shape [${found.shape}] and the configuration asks for [${spec.shape}]; publish the model again`,
         );

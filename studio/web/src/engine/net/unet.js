@@ -1,15 +1,15 @@
 /**
  * U-Net for images (sgm_core/nets/unet.py): GroupNorm, SiLU, optional self-attention and classes.
  *
- * Any height and width: down-sampling rounds up, up-sampling takes the skip's size. Widths inside of
- * residual blocks are those of the weights, so that pruned networks run as they are.
+ * Any height and width: down-sampling rounds up, up-sampling takes the skip's size. `inner`: channels
+ * inside each residual block (down, middle, up), as pruning leaves them.
  */
 
 import * as tf from "@tensorflow/tfjs-core";
 import { UsageError } from "../errors.js";
 import { noiseEmbedding, oneHot } from "./embedding.js";
 import * as image from "./image_ops.js";
-import { Network } from "./network.js";
+import { checkInner, Network } from "./network.js";
 import * as ops from "./ops.js";
 import { Parameters } from "./parameters.js";
 
@@ -32,13 +32,13 @@ function layer(name, shape, kind, zero = false) {
 const convolution = (name, outputs, inputs, size, zero) =>
   layer(name, [outputs, inputs, size, size], "convolution", zero);
 
-function blockSpecs(name, inputs, outputs, embedding) {
+function blockSpecs(name, { inputs, inside, outputs }, embedding) {
   return [
     ...norm(`${name}.norm1`, inputs),
-    ...convolution(`${name}.conv1`, outputs, inputs, 3),
-    ...layer(`${name}.condition`, [2 * outputs, embedding], "matrix"),
-    ...norm(`${name}.norm2`, outputs),
-    ...convolution(`${name}.conv2`, outputs, outputs, 3, true),
+    ...convolution(`${name}.conv1`, inside, inputs, 3),
+    ...layer(`${name}.condition`, [2 * inside, embedding], "matrix"),
+    ...norm(`${name}.norm2`, inside),
+    ...convolution(`${name}.conv2`, outputs, inside, 3, true),
     ...(inputs === outputs ? [] : convolution(`${name}.skip`, outputs, inputs, 1)),
   ];
 }
@@ -52,7 +52,7 @@ function attentionSpecs(name, channels) {
 }
 
 /** Return the stages of the network in the order of PyTorch's modules: name, widths, attention. */
-function stagesOf({ channels, multipliers, blocks, attention }) {
+function stagesOf({ channels, multipliers, blocks, attention, inner = [] }) {
   const down = [];
   const up = [];
   const skips = [channels];
@@ -81,6 +81,11 @@ function stagesOf({ channels, multipliers, blocks, attention }) {
       current = outputs;
     }
   }
+  const all = [...down, middle, ...up];
+  checkInner(inner, all.length);
+  all.forEach((stage, i) => {
+    stage.inside = inner[i] ?? stage.outputs;
+  });
   return { down, middle, up, last: current };
 }
 
@@ -115,9 +120,9 @@ export class UNet extends Network {
           ]
         : []),
       ...convolution("enter", channels, inChannels * shape[0], 3),
-      ...[...down, middle, ...up].flatMap(({ name, inputs, outputs, attends }) => [
-        ...blockSpecs(`${name}.0`, inputs, outputs, width),
-        ...(attends ? attentionSpecs(`${name}.1`, outputs) : []),
+      ...[...down, middle, ...up].flatMap((stage) => [
+        ...blockSpecs(`${stage.name}.0`, stage, width),
+        ...(stage.attends ? attentionSpecs(`${stage.name}.1`, stage.outputs) : []),
       ]),
       ...norm("norm", last),
       ...convolution("leave", shape[0], last, 3, true),
