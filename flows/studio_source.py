@@ -13,6 +13,7 @@ from flows.registry import CHAMPION, WEIGHTS
 from flows.verify import FILES, download, verified
 from flows.versions import Registry, version_of
 from sgm_core.bundle import CONFIG
+from sgm_core.config.custom import use_folder
 from sgm_core.errors import SgmError, UsageError
 from sgm_core.export.bundle import MANIFEST
 from sgm_core.store.files import read_json, sha256_file
@@ -38,7 +39,7 @@ class RegistrySource:
 
     def __init__(self, project: Project, addresses: Sequence[str] = ()) -> None:
         self.registry, self.addresses = Registry(project), list(addresses)
-        project.config()  # custom processes are looked for in the project
+        use_folder(project.root)  # where processes of one's own are
         for address in self.addresses:
             version_of(self.registry, address)
 

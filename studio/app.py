@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from sgm_core import __version__
 from sgm_core.errors import SgmError, UsageError
 from studio import describe
+from studio.complaint import complaint
 from studio.document import EVENTS, document
 from studio.guard import Guard
 from studio.metrics import TYPE
@@ -167,13 +168,7 @@ def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     """Say in one sentence what does not fit the schema."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    # The first part of a place says body or path, and a union adds the name of the type it tried.
-    where = ".".join(str(part) for part in first["loc"][1:]) or "body"
-    message = str(first["msg"])
-    if first["type"] == "extra_forbidden":
-        message = "there is no such field; see /openapi.json"
-    return JSONResponse({"detail": f"{where}: {message[:1].lower()}{message[1:]}"}, 422)
+    return JSONResponse({"detail": complaint(error.errors())}, 422)
 
 
 async def _unreadable(request: Request, error: Exception) -> JSONResponse:

@@ -101,6 +101,7 @@ class Catalogue:
         self._folder = Path(tempfile.mkdtemp(prefix="sgm-studio-"))
         self._known: dict[tuple[str, int, str], Opened] = {}
         self._refused: dict[tuple[str, int, str], tuple[float, str]] = {}
+        self._looking = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -134,12 +135,11 @@ class Catalogue:
     def look(self) -> None:
         """Ask the source, and replace the shelf if something changed."""
         try:
-            listing = self.source.listing()
-        except Exception as error:
-            unreachable = Problem("", None, _told(error))
-            self.shelf = replace(self.shelf, problems=(unreachable,))
-            return
-        self._update(listing.versions, dict(listing.problems))
+            with self._looking:
+                listing = self.source.listing()
+                self._update(listing.versions, dict(listing.problems))
+        except Exception as error:  # the thread goes on, and so does what is served
+            self.shelf = replace(self.shelf, problems=(Problem("", None, _told(error)),))
 
     def _watch(self) -> None:
         while True:
@@ -163,6 +163,9 @@ class Catalogue:
         entries.sort(key=lambda e: (not e.champion, e.version.name, -e.version.number))
         self.shelf = Shelf(tuple(entries), tuple(found))
         self._tidy()
+        for entry in self.shelf.entries:
+            if entry.champion:
+                entry.opened.warm()
 
     def _opened(self, version: Version) -> Opened:
         key = version.name, version.number, version.digest
@@ -220,4 +223,4 @@ def _told(error: Exception) -> str:
     """Return an error as a sentence."""
     if isinstance(error, SgmError):
         return str(error)
-    return " ".join(f"it cannot be opened ({type(error).__name__}: {error})".split())[:400]
+    return " ".join(f"it cannot be read ({type(error).__name__}: {error})".split())[:400]

@@ -80,7 +80,8 @@ class Guard:
                 return await answer(scope, receive, sending)
             await self.app(scope, receive, sending)
         finally:
-            route = getattr(scope.get("route"), "path", "page") if status < 400 else "refused"
+            other = "none" if scope["path"].startswith(CLOSED) else "page"
+            route = getattr(scope.get("route"), "path", None) or other
             self.metrics.answered(route, status, time.monotonic() - start)
 
     def _refusal(self, scope: Scope) -> Response | None:

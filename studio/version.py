@@ -175,6 +175,11 @@ class Opened:
         if not np.isfinite(x).all():
             raise SgmError(f"its network ({variant}) gives NaN or infinity")
 
+    def warm(self) -> None:
+        """Have its network in memory, and among the last to go."""
+        with self.network(self.default_variant()):
+            pass
+
     # -- what can be asked of it -----------------------------------------------------------------
 
     @property

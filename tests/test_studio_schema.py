@@ -31,7 +31,7 @@ def test_nothing_is_found_by_schemathesis(tmp_path: Path) -> None:
         done = subprocess.run(
             [
                 program, "--config-file", str(CONFIG), "run", "openapi.json",
-                "--url", f"http://127.0.0.1:{client.port}", "--max-examples", "60", "--seed", "1",
+                "--url", f"http://127.0.0.1:{client.port}", "--max-examples", "30", "--seed", "1",
             ],
             cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280,
         )  # fmt: skip

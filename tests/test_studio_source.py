@@ -74,7 +74,6 @@ def toy(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     monkeypatch.setenv("SGM_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr("flows.versions.initialise", lambda *given, **named: False)
-    monkeypatch.setattr("flows.studio_source.Project.config", lambda project: None)
     monkeypatch.chdir(tmp_path)  # MLflow's artifacts go to the working folder
     project = Project.at(tmp_path)
     client = MlflowClient(project.tracking_uri, project.tracking_uri)
