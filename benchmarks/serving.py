@@ -172,7 +172,8 @@ def _bundles(folder: Path, names: list[str]) -> None:
         model.save(place)
         (place / "model.onnx").write_bytes(network_graph(model).SerializeToString())
         there = {variant: {"status": "published", "metrics": {}} for variant in ("fp32", "onnx")}
-        write_bundle_manifest(place, name, 1, "0" * 64, there)
+        about: dict[str, Any] = {"quality": None, "notes": []}
+        write_bundle_manifest(place, name, 1, "0" * 64, there, about)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.bundling import TAG as BUNDLE
 from flows.project import Project
 from flows.registry import CHAMPION, WEIGHTS
 from flows.verify import FILES, download, verified
@@ -21,7 +22,6 @@ from studio.source import Listing, Version
 
 RECENT = 10  # versions of a model that are served beside those with an alias
 PREFIX = "sgm-"
-BUNDLE = "sgm.bundle"  # tag of a version: {"uri", "sha256" of bundle.json, ...}
 
 
 class RegistrySource:

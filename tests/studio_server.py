@@ -59,7 +59,7 @@ def write(model: ScoreModel, folder: Path, name: str, version: int = 1, onnx: bo
 
         (folder / "model.onnx").write_bytes(network_graph(model).SerializeToString())
         variants["onnx"] = {"status": "published", "metrics": {}}
-    write_bundle_manifest(folder, name, version, "0" * 64, variants)
+    write_bundle_manifest(folder, name, version, "0" * 64, variants, {"quality": None, "notes": []})
     return folder
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from studio_server import points, write
 
+from flows.bundling import TAG as BUNDLE
 from flows.project import Project
 from flows.registry import CHAMPION, WEIGHTS
-from flows.studio_source import BUNDLE, RegistrySource
+from flows.studio_source import RegistrySource
 from flows.verify import FILES, digest_of, listed
 from sgm_core.errors import SgmError, UsageError
 from sgm_core.store.files import read_json, sha256_file
