@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nine import FULL, figures
+from nine import FULL, figures, waited
 
 from flows.executors import LocalProcesses
 from flows.workers import Ending, Kind, Worker
@@ -147,10 +148,11 @@ class Stage:
         self.job = dataclasses.replace(job, spec=spec, store=store)
         self.work = Store(store).work(CELLS, spec.key)
         self.events: list[dict[str, Any]] = []
+        self.worker: Worker | None = None
 
     def run(self, act: Callable[[Worker, dict[str, Any]], object] | None = None) -> Ending:
         """Run it in a new process; `act` sees every event."""
-        worker = Worker(Kind.of(self.job, ""), {"PYTHONPATH": str(ROOT)})
+        self.worker = worker = Worker(Kind.of(self.job, ""), {"PYTHONPATH": str(ROOT)})
 
         def emit(event: dict[str, Any]) -> None:
             self.events.append(event)
@@ -196,6 +198,28 @@ def test_sigterm_ends_a_cell_within_ten_seconds(job: Job, tmp_path: Path, stage:
         before = len(cell.events)
         assert cell.run().done
         assert {e.get("phase") for e in cell.events[before:]} <= {"evaluate", None}
+
+
+@pytest.mark.skipif(not FULL, reason="make chaos")
+@pytest.mark.parametrize("pause", [0.0, 1.0, 3.0])
+def test_sigterm_in_the_first_steps(job: Job, tmp_path: Path, pause: float) -> None:
+    cell, sent = Stage(job, tmp_path, 40_000), []
+
+    def watch() -> None:
+        if waited(cell.work.exists, 120):
+            time.sleep(pause)
+            sent.append(time.monotonic())
+            assert cell.worker is not None
+            cell.worker.signal(signal.SIGTERM)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    ending = cell.run()
+    seconds = time.monotonic() - sent[0]
+    watcher.join()
+    figures(f"SIGTERM {pause:g} s after the start", seconds=f"{seconds:.1f}")
+    assert ending.code == 143
+    assert seconds < 10
 
 
 def test_a_full_disk_in_the_middle_of_a_cell(job: Job, finished: Any, tmp_path: Path) -> None:
