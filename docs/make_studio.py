@@ -8,6 +8,7 @@ Needs Debian's package chromium and the Python package playwright.
 from __future__ import annotations
 
 import argparse
+import io
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,6 +90,11 @@ SHOTS: list[tuple[str, str, str, dict[str, int], Any, bool]] = [
 ]  # fmt: skip
 
 
+def small(picture: bytes) -> Image.Image:
+    """Return a screenshot with a palette of 256 colours: a third of the bytes, and no eye tells."""
+    return Image.open(io.BytesIO(picture)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+
+
 @contextmanager
 def serving(folder: Path | None) -> Iterator[str]:
     """Run `sgm studio`; yield its address."""
@@ -121,7 +128,7 @@ def main() -> None:
             act(page)
             page.mouse.move(0, 0)
             page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
-            page.screenshot(path=given.out / f"{name}.png", full_page=whole)
+            small(page.screenshot(full_page=whole)).save(given.out / f"{name}.png", optimize=True)
             page.close()
             print(name, flush=True)
         browser.close()
