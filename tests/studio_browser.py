@@ -149,8 +149,9 @@ def drawn(page: Any) -> str:
     return str(facts.text_content())
 
 
-def pixels(page: Any, selector: str, index: int = 0) -> np.ndarray[Any, Any]:
-    """Return the pixels of a canvas, (H, W, 4)."""
-    address = page.locator(selector).nth(index).evaluate("canvas => canvas.toDataURL('image/png')")
+def pixels(page: Any, canvas: Any, index: int = 0) -> np.ndarray[Any, Any]:
+    """Return the pixels of a canvas (a selector, or a locator), (H, W, 4)."""
+    found = page.locator(canvas).nth(index) if isinstance(canvas, str) else canvas
+    address = found.evaluate("canvas => canvas.toDataURL('image/png')")
     picture = Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
     return np.array(picture.convert("RGBA"))
