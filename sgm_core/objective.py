@@ -11,17 +11,19 @@ matching is B = chol Sigma with the velocity integrated out; plain DSM draws v_0
 For `edm` the state is replaced by its sufficient statistic y = x_0 + sigma_eff eps, equal in law.
 
 Times: drawn from a fixed table of quantiles of their law, so that all float64 kernel coefficients
-are computed once, exactly, and a step only gathers rows.
+are computed once, exactly, and a step only gathers rows. Inputs and target are linear in x_0 and xi
+whatever the process and parametrisation: one small matrix per item.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sgm_core.preconditioning import Preconditioning, mix, per_item
 from sgm_core.process.base import Process
@@ -59,34 +61,25 @@ def training_times(
 
 @dataclass(frozen=True)
 class Table:
-    """Rows gathered by a training step; n rows, c state channels, r noise channels.
+    """What a step gathers: n rows, in network channels, r noise channels.
 
-    mean (n, c), noise (n, c, r), c_in (n, in, c), c_skip (n, c), c_out (n,), sigma (n,);
-    target (n, 1 + r): the coefficients of (x_0, xi) in the target of `mixed`;
-    weight (n,): multipliers of mean 1, unless all are 1.
+    Inputs and target are linear in the clean item and its noise, so that a row is one matrix:
+    [inputs; target] = map [x_0; xi].
+
+    map (n, in + 1, 1 + r): all coefficients multiplied out in float64; sigma (n,);
+    weight (n,): multipliers of mean 1, or None where all are 1.
     """
 
-    mean: Tensor
-    noise: Tensor
-    c_in: Tensor
-    c_skip: Tensor
-    c_out: Tensor
+    map: Tensor
     sigma: Tensor
-    target: Tensor | None = None
     weight: Tensor | None = None
 
-    def rows(self, index: Tensor) -> Table:
-        """Gather rows."""
-        return self._each(lambda value: value[index])
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> Table:
-        """Cast once, after everything was computed in float64."""
-        return self._each(lambda value: value.to(device, dtype))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Table:
-        old = [getattr(self, field.name) for field in fields(self)]
-        new: list[Any] = [None if value is None else change(value) for value in old]
-        return Table(*new)
+    def packed(self, device: torch.device | str, dtype: torch.dtype) -> Tensor:
+        """Return all columns side by side, (n, columns), cast once: a step gathers once."""
+        columns = [self.sigma[:, None], self.map.flatten(1)]
+        if self.weight is not None:
+            columns.append(self.weight[:, None])
+        return torch.cat(columns, 1).to(device, dtype)
 
 
 def make_table(
@@ -97,18 +90,16 @@ def make_table(
     if preconditioning.parametrisation == "edm":
         sigma = process.marginal.sigma_eff(times)
         c_in, c_skip, c_out = preconditioning.level(sigma)
-        ones, noise = torch.ones_like(sigma)[:, None], sigma[:, None, None]
-        c_in = c_in[:, None, None]
-        return Table(ones, noise, c_in, c_skip[:, None], c_out, sigma, weight=weight)
+        # 1 - c_skip = sigma^2 c_in^2, without the cancellation.
+        target = [(sigma * c_in).square() / c_out, -c_skip * sigma / c_out]
+        return Table(torch.stack([c_in, c_in * sigma, *target], 1).view(-1, 2, 2), sigma, weight)
     c = preconditioning.coefficients(times)
-    mean, noise = process.mean(times), process.noise_factor(times)
-    target = None
+    state = torch.cat([process.mean(times)[..., None], process.noise_factor(times)], -1)
+    target = torch.zeros(len(times), 1, state.shape[-1], dtype=torch.float64)
     if preconditioning.parametrisation == "mixed":
-        # xi_k - lin . u with u = m x_0 + B xi put in, where float64 takes the difference.
-        lin = preconditioning.linear(times)[:, None]
-        target = -torch.cat([lin @ mean[..., None], lin @ noise], -1)[:, 0]
-        target[:, process.k] += 1.0  # xi_k is column k - 1 of B
-    return Table(mean, noise, c.c_in, c.c_skip, c.c_out, c.sigma, target, weight)
+        target = -preconditioning.linear(times)[:, None] @ state  # of xi_k - lin . u
+    target[:, :, process.k] += 1.0  # xi_k: column k - 1 of the noise
+    return Table(torch.cat([c.c_in @ state, target], 1), c.sigma, weight)
 
 
 @dataclass(frozen=True)
@@ -122,8 +113,10 @@ class Batch:
 
     def loss(self, output: Tensor) -> Tensor:
         """Return the mean over items and coordinates of weight |output - target|^2, a 0-d tensor."""
+        if self.weight is None:
+            return functional.mse_loss(output, self.target)
         square = (output - self.target).square()
-        return (square if self.weight is None else per_item(self.weight, square) * square).mean()
+        return (per_item(self.weight, square) * square).mean()
 
 
 class Objective:
@@ -155,10 +148,8 @@ class Objective:
             raw = multipliers(preconditioning, times, weighting, min_snr_gamma)
             self.normaliser = float(raw.mean())
             weight = raw / self.normaliser
-        table = make_table(preconditioning, times, weight)
-        native = preconditioning.parametrisation == "native"
-        self.column = preconditioning.process.k - 1 if native else None
-        self.table = table.to(torch.device(device), dtype)
+        self.table = make_table(preconditioning, times, weight)
+        self.rows = self.table.packed(device, dtype)
         self.n = len(times)
 
     @classmethod
@@ -185,14 +176,11 @@ class Objective:
         b = x0.shape[0]
         uniform = torch.rand(b, generator=generator, device=x0.device)
         strata = (torch.arange(b, device=x0.device) + uniform) * (self.n / b)
-        row = self.table.rows(strata.long().clamp_(max=self.n - 1))
-        shape = (b, row.noise.shape[-1], *x0.shape[1:])
+        row = self.rows.index_select(0, strata.long().clamp_(max=self.n - 1))
+        outputs, inputs = self.table.map.shape[1:]
+        shape = (b, inputs - 1, *x0.shape[1:])
         xi = torch.randn(shape, generator=generator, device=x0.device, dtype=x0.dtype)
-        u = per_item(row.mean, xi) * x0[:, None] + mix(row.noise, xi)
-        if self.column is not None:
-            target = xi[:, self.column]
-        elif row.target is not None:
-            target = mix(row.target[:, None], torch.cat([x0[:, None], xi], 1))[:, 0]
-        else:
-            target = (x0 - per_item(row.c_skip[:, 0], x0) * u[:, 0]) / per_item(row.c_out, x0)
-        return Batch(mix(row.c_in, u), row.sigma, target, row.weight)
+        matrix = row[:, 1 : 1 + outputs * inputs].unflatten(1, (outputs, inputs))
+        both = mix(matrix, torch.cat([x0[:, None], xi], 1))
+        weight = None if self.table.weight is None else row[:, -1]
+        return Batch(both[:, :-1], row[:, 0], both[:, -1], weight)

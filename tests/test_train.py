@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -241,3 +242,44 @@ def test_every_epoch_sees_every_item_once_whatever_the_batch() -> None:
     fresh = ItemOrder(10, seed=1, batch=4)
     assert torch.equal(fresh(4), order(4))
     assert len(ItemOrder(3, 0, 8)(0)) == 8
+
+
+LARGE = """
+import hashlib, json, resource, sys
+from pathlib import Path
+import numpy as np
+from sgm_core.data.dataset import digest_of
+from sgm_core.store.files import sha256_file
+from sgm_core.train.run import train_cell
+folder, spec = Path(sys.argv[1]), json.loads(sys.argv[2])
+meta = json.loads((folder / "dataset.json").read_text())
+n = 5 * 2**30 // (3 * 64 * 64)
+header = json.dumps({"x": {"dtype": "U8", "shape": [n, 3, 64, 64], "data_offsets": [0, n * 12288]}})
+header = header.encode() + b" " * (-len(header) % 8)
+with (folder / "train.safetensors").open("r+b") as stream:
+    stream.truncate(0)
+    stream.write(len(header).to_bytes(8, "little") + header)
+    stream.truncate(8 + len(header) + n * 12288)  # a hole: five gigabytes of zeros, none on disk
+meta["shape"], meta["labels"] = [3, 64, 64], []
+meta["files"]["train.safetensors"]["sha256"] = sha256_file(folder / "train.safetensors")
+meta["digest"] = digest_of(meta)
+(folder / "dataset.json").write_text(json.dumps(meta))
+(folder / "work").mkdir()
+train_cell(spec, folder, folder / "work", lambda event: None)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_images_larger_than_the_memory_allowed_are_streamed(data: Path, tmp_path: Path) -> None:
+    """Five gigabytes of images, several passes of which are read, train in less than two."""
+    folder = tmp_path / "large"
+    shutil.copytree(data / "digits", folder)
+    net = {"kind": "unet", "channels": 4, "multipliers": [1], "heads": 1, "patch": 8}
+    job = spec(net, steps=150, batch=256, label_dropout=0.0)
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE, str(folder), json.dumps(job)],
+        capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 2 * 2**30

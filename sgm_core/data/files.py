@@ -7,8 +7,10 @@ hash is known without reading it again.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
+import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -65,3 +67,15 @@ def map_tensors(path: Path) -> dict[str, Array]:
             shape = tuple(entry["shape"])
             arrays[name] = np.asarray(np.memmap(path, dtype, "c", offset, shape))
     return arrays
+
+
+def forget(mapped: Array) -> None:
+    """Give the pages of a mapped array that was never written back to the system.
+
+    They count as this process's memory once they were read, and are read again when needed.
+    """
+    first = -(-mapped.ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE
+    length = mapped.ctypes.data + mapped.nbytes - first
+    madvise = getattr(ctypes.CDLL(None), "madvise", None)
+    if madvise is not None and length > 0:
+        madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), mmap.MADV_DONTNEED)

@@ -37,7 +37,7 @@ def pruned(model: ScoreModel, pairs: Pairs, share: float) -> ScoreModel | None:
     blocks = dict(inner_blocks(net))
     weights, inner = dict(net.state_dict()), []
     for name, found in importance(net, pairs).items():
-        kept = keep(found, _groups(blocks[name]), share)
+        kept = keep(found, _groups(blocks[name]), share, int(getattr(net, "group", 0)))
         inner.append(len(kept))
         _slice(weights, name, blocks[name], kept)
     before = sum(_second(block).weight.shape[1] for block in blocks.values())
@@ -80,14 +80,14 @@ def importance(net: nn.Module, pairs: Pairs) -> dict[str, Tensor]:
     }
 
 
-def keep(importance: Tensor, groups: int, share: float) -> Tensor:
+def keep(importance: Tensor, groups: int, share: float, group: int = 0) -> Tensor:
     """Return the channels that stay, ascending: the most important ones, equally many of each group.
 
     The number of groups must follow from what is left (`groups_of`), for whoever reads the weights.
     """
     size = len(importance) // groups
     wanted = max(1, round((1 - share) * size))
-    fitting = [m for m in range(1, size + 1) if groups == 1 or groups_of(groups * m) == groups]
+    fitting = [m for m in range(1, size + 1) if groups in (1, groups_of(groups * m, group))]
     count = max((m for m in fitting if m <= wanted), default=size)
     best = importance.reshape(groups, size).argsort(dim=1, descending=True)[:, :count]
     return (best + size * torch.arange(groups)[:, None]).flatten().sort().values

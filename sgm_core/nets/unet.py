@@ -2,6 +2,13 @@
 
 Any height and width (down-sampling rounds up; up-sampling takes the skip's size), 1 to 4 channels,
 square or not. The second convolution of every residual block and the last layer start at zero.
+
+patch p: blocks of p x p pixels become p^2 channels (arXiv 1609.05158), so that the finest level has
+1 / p^2 of the positions and each of its convolutions 1 / p^2 of the cost.
+
+group g: channels per group of the normalisation. Where g is a multiple of 16 activations are laid
+out with channels last on the CPU: convolutions then run without reordering, and the normalisation's
+kernel with full vectors (with fewer channels a group it would be several times slower there).
 """
 
 from __future__ import annotations
@@ -12,10 +19,19 @@ from torch.nn import functional
 
 from sgm_core.nets.embeddings import ClassEmbedding, NoiseEmbedding
 
+VECTOR = 16  # float32 numbers in the widest CPU register
 
-def groups_of(channels: int) -> int:
-    """Return the largest number of groups <= 8 that divides the channels."""
+
+def groups_of(channels: int, group: int = 0) -> int:
+    """Return the number of groups of `group` channels; 0, or where it does not divide (pruned
+    blocks): the largest number <= 8 that divides the channels."""
+    if group and channels % group == 0:
+        return channels // group
     return next(g for g in (8, 6, 4, 3, 2, 1) if channels % g == 0)
+
+
+def _norm(channels: int, group: int) -> nn.GroupNorm:
+    return nn.GroupNorm(groups_of(channels, group), channels)
 
 
 def _zero(module: nn.Conv2d) -> nn.Conv2d:
@@ -30,13 +46,13 @@ class ResidualBlock(nn.Module):
     normalisation."""
 
     def __init__(
-        self, inputs: int, inner: int, outputs: int, embedding: int, dropout: float
+        self, inputs: int, inner: int, outputs: int, embedding: int, dropout: float, group: int
     ) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(groups_of(inputs), inputs)
+        self.norm1 = _norm(inputs, group)
         self.conv1 = nn.Conv2d(inputs, inner, 3, padding=1)
         self.condition = nn.Linear(embedding, 2 * inner)
-        self.norm2 = nn.GroupNorm(groups_of(inner), inner)
+        self.norm2 = _norm(inner, group)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = _zero(nn.Conv2d(inner, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
@@ -51,10 +67,10 @@ class ResidualBlock(nn.Module):
 class Attention(nn.Module):
     """Self-attention over the pixels of one resolution."""
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, heads: int, group: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.GroupNorm(groups_of(channels), channels)
+        self.norm = _norm(channels, group)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = _zero(nn.Conv2d(channels, channels, 1))
 
@@ -74,7 +90,7 @@ class UNet(nn.Module):
         in_channels: channels of the whitened state that are fed (1, or k).
         sigma_data: unused here; part of the contract of all networks.
         num_classes: 0 for unconditional.
-        channels, multipliers, blocks, attention, heads, dropout, inner: see
+        channels, multipliers, blocks, attention, heads, dropout, inner, patch, group: see
             sgm_core.config.net.UNetParams.
 
     Shapes: inputs (B, in_channels, C, H, W), sigma (B,), labels (B,) or None -> (B, C, H, W).
@@ -93,17 +109,21 @@ class UNet(nn.Module):
         heads: int,
         dropout: float,
         inner: tuple[int, ...],
+        patch: int = 1,
+        group: int = 0,
     ) -> None:
         super().__init__()
+        self.patch, self.group = patch, group
+        self.last = group > 0 and group % VECTOR == 0
         width, inside = 4 * channels, iter(inner)
         self.noise = NoiseEmbedding(channels)
         self.embed = nn.Sequential(nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width))
         self.classes = ClassEmbedding(num_classes, width) if num_classes else None
-        self.enter = nn.Conv2d(in_channels * shape[0], channels, 3, padding=1)
+        self.enter = nn.Conv2d(in_channels * shape[0] * patch**2, channels, 3, padding=1)
 
         def stage(inputs: int, outputs: int, level: int) -> nn.ModuleList:
-            block = ResidualBlock(inputs, next(inside, outputs), outputs, width, dropout)
-            attend = Attention(outputs, heads) if level in attention else nn.Identity()
+            block = ResidualBlock(inputs, next(inside, outputs), outputs, width, dropout, group)
+            attend = Attention(outputs, heads, group) if level in attention else nn.Identity()
             return nn.ModuleList([block, attend])
 
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -123,8 +143,8 @@ class UNet(nn.Module):
                 outputs = channels * multipliers[level]
                 self.up.append(stage(current + skips.pop(), outputs, level))
                 current = outputs
-        self.norm = nn.GroupNorm(groups_of(current), current)
-        self.leave = _zero(nn.Conv2d(current, shape[0], 3, padding=1))
+        self.norm = _norm(current, group)
+        self.leave = _zero(nn.Conv2d(current, shape[0] * patch**2, 3, padding=1))
 
     def _embedding(self, sigma: Tensor, labels: Tensor | None) -> Tensor:
         embedding = self.embed(self.noise(sigma.log() / 4))
@@ -133,6 +153,16 @@ class UNet(nn.Module):
             embedding = embedding + self.classes(missing if labels is None else labels)
         return functional.silu(embedding)
 
+    def _unshuffled(self, image: Tensor) -> Tensor:
+        """Blocks of pixels as channels (sides that do not divide are padded), in the fast layout."""
+        if self.patch > 1:
+            height, width = (-side % self.patch for side in image.shape[-2:])
+            image = functional.pad(image, (0, width, 0, height), mode="replicate")
+            image = functional.pixel_unshuffle(image, self.patch)
+        if self.last and image.device.type == "cpu":
+            image = image.contiguous(memory_format=torch.channels_last)
+        return image
+
     def forward(self, inputs: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         embedding = self._embedding(sigma, labels)
 
@@ -140,7 +170,7 @@ class UNet(nn.Module):
             block, attend = pair.children()
             return attend(block(h, embedding))  # type: ignore[no-any-return]
 
-        h = self.enter(inputs.flatten(1, 2))
+        h = self.enter(self._unshuffled(inputs.flatten(1, 2)))
         skips = [h]
         stages = iter(self.down)
         for level in range(self.levels):
@@ -156,4 +186,8 @@ class UNet(nn.Module):
             if h.shape[-2:] != skip.shape[-2:]:
                 h = functional.interpolate(h, size=skip.shape[-2:], mode="nearest")
             h = run(stage, torch.cat([h, skip], dim=1))
-        return self.leave(functional.silu(self.norm(h)))  # type: ignore[no-any-return]
+        h = self.leave(functional.silu(self.norm(h)))
+        if self.patch > 1:
+            height, width = inputs.shape[-2:]
+            h = functional.pixel_shuffle(h, self.patch)[..., :height, :width]
+        return h  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sgm_core.objective import Objective
+from sgm_core.train.flat import FlatWeights
 from sgm_core.train.ranks import Ranks
 
 
@@ -69,17 +71,22 @@ class TrainState:
         self.forward = net if ranks is None else ranks.wrap(net)
         self.device = next(net.parameters()).device
         self.ema_net = copy.deepcopy(net).requires_grad_(False).eval()
-        self.weights: list[Tensor] = list(net.parameters())
-        self.average: list[Tensor] = list(self.ema_net.parameters())
+        self.weights, self.average = FlatWeights(net), FlatWeights(self.ema_net).vector
+        self.vector = nn.Parameter(self.weights.vector)  # what the optimiser moves
         self.optimiser = torch.optim.AdamW(
-            self.weights,
+            [self.vector],
             lr=settings.lr,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
             fused=True,
         )
         self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.bf16 = settings.precision == "bf16" and has_bf16(self.device)
         self.step = 0
+
+    def precision(self) -> AbstractContextManager[object]:
+        """The context of a forward pass."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
     def learning_rate(self) -> float:
         """Linear warm-up, then a cosine to zero, or constant."""
@@ -88,6 +95,11 @@ class TrainState:
         if s.schedule == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / max(1, s.steps))))
         return rate
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 faster than float32 (on a CPU: AVX512_BF16, AMX)."""
+    return device.type == "cuda" or bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def advance(state: TrainState, x0: Tensor, labels: Tensor | None = None) -> StepReport:
@@ -100,27 +112,27 @@ def advance(state: TrainState, x0: Tensor, labels: Tensor | None = None) -> Step
     if state.ranks is not None:
         state.ranks.seed(state.seed, state.step)
         batch, labels = state.ranks.share(batch, labels)
-    state.net.train()
-    bf16 = s.precision == "bf16" and state.device.type == "cuda"
-    with torch.autocast(state.device.type, torch.bfloat16, enabled=bf16):
+    if not state.net.training:
+        state.net.train()
+    with state.precision():
         output = state.forward(batch.inputs, batch.sigma, labels)
     loss = batch.loss(output.float())
     if state.ranks is not None:
         loss = state.ranks.weighted(loss, len(x0))
-    state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = nn.utils.clip_grad_norm_(state.weights, s.grad_clip)
+    gradient = state.weights.gradient(loss)
+    norm = torch.linalg.vector_norm(gradient)
+    gradient *= (s.grad_clip / (norm + 1e-6)).clamp(max=1.0)
+    state.vector.grad = gradient
     rate = state.learning_rate()
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate
+    state.optimiser.param_groups[0]["lr"] = rate
     state.optimiser.step()
     state.step += 1
     # Early averages would be dominated by the initial weights; the decay grows to its value.
     decay = min(s.ema, state.step / (10 + state.step))
-    torch._foreach_lerp_(state.average, state.weights, 1 - decay)
+    state.average.lerp_(state.weights.vector, 1 - decay)
     if state.ranks is not None:
         loss = state.ranks.mean(loss)
-    return StepReport(state.step, loss.detach(), norm.detach(), rate)
+    return StepReport(state.step, loss.detach(), norm, rate)
 
 
 class ItemOrder:

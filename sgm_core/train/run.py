@@ -14,18 +14,19 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from sgm_core.bundle import read_bundle, write_bundle
 from sgm_core.data.dataset import load_dataset
+from sgm_core.data.files import forget
 from sgm_core.errors import SgmError
+from sgm_core.heap import keep_memory
 from sgm_core.objective import Objective
 from sgm_core.parts import Parts, build_parts
 from sgm_core.store.files import read_json, write_json
 from sgm_core.train.checkpoint import clear_checkpoints, load_checkpoint, save_checkpoint
 from sgm_core.train.group import check_devices, train_on_ranks
+from sgm_core.train.items import affine_of, forget_every, items_of
 from sgm_core.train.loop import LoopSettings, StepReport, TrainState, train
 from sgm_core.train.ranks import Ranks
 
@@ -99,6 +100,7 @@ def _train(
     training = dict(spec["training"])
     first = ranks is None or ranks.rank == 0
     torch.set_num_threads(int(training.get("threads", 1)))
+    keep_memory()
     data = load_dataset(dataset)
     with _memory_errors():
         parts = build_parts(
@@ -107,13 +109,17 @@ def _train(
         device = _device(str(training["device"])) if ranks is None else ranks.device
         parts.net.to(device)
         state = _state(parts, training, int(spec["seed"]), device, ranks)
-        items, labels = items_of(data.split("train").x, data.split("train").labels, device)
+        split = data.split("train")
+        items, labels = items_of(split.x, split.labels, device)
+        every_so_often = forget_every(split.x, state.settings.batch)
         history = _History(work, state, emit if first else _nothing)
         every = int(spec.get("checkpoint_every", 500))
         clock = time.process_time()
         with _sigterm() as stop:
             for report in train(state, items, labels, affine_of(data.meta, device)):
                 history.add(report)
+                if every_so_often and report.step % every_so_often == 0:
+                    forget(split.x)
                 if report.step == state.settings.steps:
                     break
                 stopped = stop.is_set() if ranks is None else ranks.any(stop.is_set())
@@ -190,21 +196,6 @@ def _device(name: str) -> torch.device:
             "mend the driver or write 'cpu'"
         )
     return torch.device(name)
-
-
-def items_of(x: Any, labels: Any, device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """Put all items on the device in their storage type (uint8 images, float32 points)."""
-    array = np.ascontiguousarray(x, dtype=np.uint8 if x.dtype == np.uint8 else np.float32)
-    items = torch.from_numpy(array.copy()).to(device)
-    return items, None if labels is None else torch.from_numpy(np.array(labels)).to(device)
-
-
-def affine_of(meta: Mapping[str, Any], device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Return the map from stored items to model space, (x - center) / scale."""
-    shape = (-1, *([1] * (len(meta["shape"]) - 1)))
-    center = torch.tensor(meta["center"], dtype=torch.float32, device=device).reshape(shape)
-    scale = torch.tensor(meta["scale"], dtype=torch.float32, device=device).reshape(shape)
-    return lambda x: (x.float() - center) / scale
 
 
 class _History:

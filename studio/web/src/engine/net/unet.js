@@ -13,8 +13,9 @@ import { checkInner, Network } from "./network.js";
 import * as ops from "./ops.js";
 import { Parameters } from "./parameters.js";
 
-/** Return the largest number of groups <= 8 that divides the channels. */
-const groupsOf = (channels) => [8, 6, 4, 3, 2, 1].find((g) => channels % g === 0);
+/** Return the number of groups of `group` channels; else the largest <= 8 that divides the channels. */
+const groupsOf = (channels, group) =>
+  group && channels % group === 0 ? channels / group : [8, 6, 4, 3, 2, 1].find((g) => channels % g === 0);
 
 const plain = (name, size, start) => ({ name, shape: [size], kind: "plain", start });
 const norm = (name, size) => [plain(`${name}.weight`, size, "ones"), plain(`${name}.bias`, size, "zeros")];
@@ -144,7 +145,7 @@ export class UNet extends Network {
   }
 
   norm(name, x) {
-    return image.groupNorm(x, ...this.of(name), groupsOf(x.shape[3]));
+    return image.groupNorm(x, ...this.of(name), groupsOf(x.shape[3], this.group));
   }
 
   block(name, x, embedding) {

@@ -1,0 +1,47 @@
+"""The weights of a network in one block of memory: the optimiser, the average and the gradient norm
+then each take one pass over one tensor, whatever the number of layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+ALIGNED = 16  # float32 numbers in a cache line: every parameter starts one
+
+
+class FlatWeights:
+    """The parameters of a network as views into one vector.
+
+    Args:
+        net: its parameters keep their names, shapes and values, and lie in `vector` afterwards.
+
+    Attributes:
+        vector: (n,) all weights, each parameter followed by zeros up to the next cache line.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self.parameters = list(net.parameters())
+        padded = [-(-p.numel() // ALIGNED) * ALIGNED for p in self.parameters]
+        self.gaps = [room - p.numel() for room, p in zip(padded, self.parameters, strict=True)]
+        self.vector = self._joined([p.data for p in self.parameters])
+        for part, p in zip(self.vector.split(padded), self.parameters, strict=True):
+            p.data = part[: p.numel()].view(p.shape)
+
+    def gradient(self, loss: Tensor) -> Tensor:
+        """Return d loss / d vector, (n,)."""
+        loss.backward()  # and not autograd.grad, which would pass by the hooks of several ranks
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        for p in self.parameters:
+            p.grad = None
+        return self._joined(gradients)
+
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+        pieces: list[Tensor] = []
+        for part, gap in zip(parts, self.gaps, strict=True):
+            pieces.append(part.reshape(-1))
+            if gap:
+                pieces.append(part.new_zeros(gap))
+        return torch.cat(pieces)

@@ -1,0 +1,41 @@
+"""The items that a trainer draws its batches from, and their way into model space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+KEPT_BYTES = 512 * 2**20  # of mapped images
+FAULT_AROUND = 64 * 2**10  # Linux's default
+
+
+def items_of(x: Any, labels: Any, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Put all items on the device in their storage type (uint8 images, float32 points).
+
+    On the CPU images stay where they are mapped: a dataset may be larger than the memory.
+    """
+    array = np.ascontiguousarray(x, dtype=np.uint8 if x.dtype == np.uint8 else np.float32)
+    items = torch.from_numpy(array).to(device)
+    return items, None if labels is None else torch.from_numpy(np.array(labels)).to(device)
+
+
+def forget_every(x: Any, batch: int) -> int:
+    """Return after how many steps the mapped pages are given back; 0 for what fits easily.
+
+    A fault maps FAULT_AROUND bytes, so that a batch of small items may touch far more than itself.
+    """
+    if x.dtype != np.uint8 or x.nbytes <= KEPT_BYTES:
+        return 0
+    return max(1, int(KEPT_BYTES // (batch * max(FAULT_AROUND, x[0].nbytes))))
+
+
+def affine_of(meta: Mapping[str, Any], device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Return the map from stored items to model space, (x - center) / scale."""
+    shape = (-1, *([1] * (len(meta["shape"]) - 1)))
+    center = torch.tensor(meta["center"], dtype=torch.float32, device=device).reshape(shape)
+    scale = torch.tensor(meta["scale"], dtype=torch.float32, device=device).reshape(shape)
+    return lambda x: (x.float() - center) / scale
