@@ -91,8 +91,9 @@ def make_table(
         sigma = process.marginal.sigma_eff(times)
         c_in, c_skip, c_out = preconditioning.level(sigma)
         # 1 - c_skip = sigma^2 c_in^2, without the cancellation.
-        target = [(sigma * c_in).square() / c_out, -c_skip * sigma / c_out]
-        return Table(torch.stack([c_in, c_in * sigma, *target], 1).view(-1, 2, 2), sigma, weight)
+        clean, noise = (sigma * c_in).square() / c_out, -c_skip * sigma / c_out
+        rows = torch.stack([c_in, c_in * sigma, clean, noise], 1)
+        return Table(rows.view(-1, 2, 2), sigma, weight)
     c = preconditioning.coefficients(times)
     state = torch.cat([process.mean(times)[..., None], process.noise_factor(times)], -1)
     target = torch.zeros(len(times), 1, state.shape[-1], dtype=torch.float64)

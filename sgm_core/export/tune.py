@@ -21,8 +21,8 @@ from sgm_core.data.dataset import Dataset
 from sgm_core.evaluate.draw import Progress
 from sgm_core.model import ScoreModel
 from sgm_core.objective import Batch, Objective
-from sgm_core.train.loop import LoopSettings, TrainState, train
 from sgm_core.train.items import affine_of, items_of
+from sgm_core.train.loop import LoopSettings, TrainState, train
 from sgm_core.train.run import TIME_NODES
 
 Emit = Callable[[dict[str, Any]], None]
