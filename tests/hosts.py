@@ -29,11 +29,11 @@ class Host:
         return ("ip", "netns", "exec", self.name)
 
     def with_disk(self, disk: Path, at: Path) -> tuple[str, ...]:
-        """A prefix under which the folder `disk` lies at `at`, for this host's processes alone."""
-        script = (
-            'mount --make-rprivate / && mount --bind "$0" "$1" && cd "$1" && shift && exec "$@"'
-        )
-        return (*self.prefix, "unshare", "-m", "sh", "-c", script, str(disk), str(at))
+        """A prefix under which the folder `disk` lies at `at`, for this host alone, which has a name."""
+        script = 'echo "$0" >/proc/sys/kernel/hostname && mount --make-rprivate / '
+        script += '&& mount --bind "$1" "$2" && cd "$2" && shift 2 && exec "$@"'
+        inside = ["unshare", "--mount", "--uts", "sh", "-c", script]
+        return (*self.prefix, *inside, self.name, str(disk), str(at))
 
     def cut(self) -> None:
         """Pull the cable."""

@@ -181,6 +181,37 @@ def test_who_was_cut_off_is_refused_and_throws_its_work_away(
     assert record.read("cells", "k") == tokens, "nothing of it was committed"
 
 
+def test_checkpoints_that_are_replaced_faster_than_sent_are_pushed(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trainer removes an old checkpoint while it is being uploaded."""
+    store, step = machine(s3, tmp_path / "a", seconds=1.0), [0]
+    work, real = store.work("cells", "k"), store.records.bucket.upload
+
+    def upload(name: str, file: Path) -> None:
+        step[0] += 1
+        for old in work.glob("checkpoint-*"):
+            old.unlink()
+        (work / f"checkpoint-{step[0]}").write_text(f"step {step[0]}")
+        real(name, file)
+
+    def build(folder: Path) -> dict[str, Any]:
+        (folder / "checkpoint-0").write_text("step 0")
+        records, deadline = Records(Bucket(s3[1])), time.monotonic() + 30
+        while not (records.read("cells", "k") or Record("")).work:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        monkeypatch.setattr(store.records.bucket, "upload", real)
+        for file in folder.glob("checkpoint-*"):
+            file.unlink()
+        return {}
+
+    monkeypatch.setattr(store.records.bucket, "upload", upload)
+    store.ensure("cells", "k", build, {})
+    assert step[0] >= 1
+    assert list((tmp_path / "a" / "cells").glob(".*push-*")) == []
+
+
 def test_a_superseded_builder_is_told_before_it_is_done(s3: S3, tmp_path: Path) -> None:
     store, gate = machine(s3, tmp_path / "a", seconds=1.0), threading.Event()
     thread, _ = in_thread(lambda: store.ensure("cells", "k", Builder("a", gate), {}))

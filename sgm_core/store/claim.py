@@ -8,6 +8,9 @@ work folder are pushed now and then, so that whoever takes over goes on from the
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sgm_core.errors import SgmError
-from sgm_core.store.files import sha256_file
+from sgm_core.store.files import os_errors, sha256_file
 from sgm_core.store.objects import Away, Refused
 from sgm_core.store.record import BUILDING, DONE, FREE, Files, Record, Records
 
@@ -51,6 +54,8 @@ class Claim:
 
     def keep(self, work: Path) -> None:
         """Beat, and push the checkpoints of `work`, until the claim is given up."""
+        for left in work.parent.glob(f"{_hidden(work)}*"):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
         beat = (self.seconds / BEATS, lambda: self._write(beat=self.record.beat + 1))
         push = (self.seconds, lambda: self.push_checkpoints(work))
         for every, action in (beat, push):
@@ -60,16 +65,19 @@ class Claim:
 
     def push_checkpoints(self, work: Path) -> None:
         """Upload the checkpoints that are there now, and name them in the record."""
-        files: Files = {}
-        try:
+        where = {"dir": work.parent, "prefix": _hidden(work)}
+        with os_errors(work), tempfile.TemporaryDirectory(**where) as held:
+            snapshot = Path(held)
             for file in sorted(work.glob(CHECKPOINTS)):
-                files[file.name] = {"sha256": sha256_file(file), "bytes": file.stat().st_size}
+                _link(file, snapshot / file.name)
+            files: Files = {
+                file.name: {"sha256": sha256_file(file), "bytes": file.stat().st_size}
+                for file in snapshot.iterdir()
+            }
             old = self.record.work
             if not files or files == old:
                 return
-            self.records.push(self.kind, self.key, work, files)
-        except FileNotFoundError:
-            return  # a newer one has just replaced it
+            self.records.push(self.kind, self.key, snapshot, files)
         self._write(work=files)
         self.records.drop(self.kind, self.key, old, but=files)
 
@@ -122,7 +130,7 @@ class Claim:
 
     def _repeat(self, every: float, action: Callable[[], None]) -> None:
         while not self._ended.wait(every):
-            with contextlib.suppress(Away):  # whoever comes back in time still has the claim
+            with contextlib.suppress(SgmError):  # whoever comes back in time still has the claim
                 try:
                     action()
                 except Superseded:
@@ -167,6 +175,23 @@ def take(
         elif waiting is None:
             return None
         time.sleep(min(1.0, seconds / 20))
+
+
+def _hidden(work: Path) -> str:
+    """What folders begin with that hold the checkpoints of `work` while they are sent."""
+    return f".{work.name}.push-"
+
+
+def _link(file: Path, to: Path) -> None:
+    """Keep a checkpoint while it is sent: the trainer replaces it by newer ones, and never writes
+    into it."""
+    with contextlib.suppress(FileNotFoundError):  # just replaced
+        try:
+            os.link(file, to)
+        except FileNotFoundError:
+            raise
+        except OSError:  # a file system without hard links
+            shutil.copyfile(file, to)
 
 
 def _held(record: Record, by_others_than: str) -> bool:
