@@ -65,8 +65,10 @@ class Claim:
 
     def push_checkpoints(self, work: Path) -> None:
         """Upload the checkpoints that are there now, and name them in the record."""
-        where = {"dir": work.parent, "prefix": _hidden(work)}
-        with os_errors(work), tempfile.TemporaryDirectory(**where) as held:
+        with (
+            os_errors(work),
+            tempfile.TemporaryDirectory(dir=work.parent, prefix=_hidden(work)) as held,
+        ):
             snapshot = Path(held)
             for file in sorted(work.glob(CHECKPOINTS)):
                 _link(file, snapshot / file.name)
