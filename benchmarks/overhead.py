@@ -114,7 +114,7 @@ def _measured(
 ) -> dict[str, Any]:
     """Run the grid twice."""
     first = _run(folder, variables, "run", "rolls")
-    again = _run(folder, variables, "run", "rolls")
+    again = _run(folder, variables, "grid", "rolls")
     over = first.cpu - cells * own[0]
     late = first.wall - cells * own[1] / slots
     return {"cells": cells, "own": own, "first": first, "again": again, "over": over, "late": late}
