@@ -32,6 +32,7 @@ def test_device_and_server_draw_the_same_picture(studio: Client, opened: Opener)
     assert np.ptp(expected) > 8  # a bar, and no even grey
 
 
+@pytest.mark.slow
 def test_points_are_the_same_on_device_and_server(studio: Client, opened: Opener) -> None:
     clouds = []
     for place in ("device", "server"):
@@ -270,6 +271,19 @@ def test_without_webassembly_the_server_draws_and_it_is_said(
     assert drawn(page).endswith("server")
 
 
+def test_models_for_the_server_only_are_drawn_there_and_it_is_said(
+    studio: Client, opened: Opener
+) -> None:
+    page = opened(f"{studio.address}/#learn")
+    told = studio.json("/api/models")
+    why = "its process custom.ou:OU is code of its own, which only the server runs"
+    told["models"] = [{**model, "browser": False, "reason": why} for model in told["models"]]
+    page.route("**/api/models", lambda route: route.fulfill(json=told))
+    page.goto(f"{studio.address}/?again#create?{BARS}")
+    page.get_by_text(f"bars cannot run in the browser: {why}. The server draws instead.").wait_for()
+    assert drawn(page).endswith("server")
+
+
 def test_without_a_server_learn_still_works(static_site: str, opened: Opener) -> None:
     page = opened(static_site, allowed=("404",))
     page.get_by_role("link", name="Learn").last.click()
@@ -294,6 +308,7 @@ def test_errors_are_a_sentence_on_the_page(studio: Client, opened: Opener) -> No
     page.get_by_text("The server is busy. (again in 3 s)").wait_for()
 
 
+@pytest.mark.slow
 def test_points_given_their_first_coordinate(studio: Client, opened: Opener) -> None:
     page = opened(f"{studio.address}/#explore?model=ring&on=server", color_scheme="light")
     page.get_by_role("slider", name="From A to B").and_(page.locator(":enabled")).wait_for()
@@ -308,6 +323,7 @@ def test_points_given_their_first_coordinate(studio: Client, opened: Opener) -> 
     assert np.ptp(rows) > picture.shape[0] / 3  # on both sides of the ring
 
 
+@pytest.mark.slow
 def test_points_drawn_by_hand_are_learned(studio: Client, opened: Opener) -> None:
     page = opened(f"{studio.address}/#learn")
     page.get_by_role("button", name="Train", exact=True).wait_for()
