@@ -14,9 +14,9 @@ from flows_checkout import PARAMS
 
 from flows import bundling, stages
 from flows.bundling import TAG, bundle, bundle_command, bundle_of_champion
-from flows.cell import jobs_in
 from flows.project import Project
 from flows.publish import publish_best
+from flows.searching import jobs_in
 from flows.setup import initialise
 from flows.versions import Registry, version_of
 from sgm_core.cell import ensure_cell
