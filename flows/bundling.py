@@ -33,8 +33,9 @@ from sgm_core.errors import SgmError, UsageError
 from sgm_core.job import BUNDLE as TASK
 from sgm_core.sample.names import SAMPLERS
 from sgm_core.spec import EvaluationSpec, identity_key
-from sgm_core.store import Entry, Store
+from sgm_core.store import Entry
 from sgm_core.store.files import os_errors, read_json, sha256_file
+from sgm_core.store.shared import store_at
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -135,7 +136,7 @@ def _made(project: Project, version: ModelVersion, model: Path, log: Log, emit: 
 
     describe = {"name": f"bundle of {version.tags.get('sgm.cell', version.name)}", **identity}
     key = identity_key(identity)
-    return Store(project.store).ensure(KIND, key, build, describe, log)
+    return store_at(project.store).ensure(KIND, key, build, describe, log)
 
 
 def _plan(

@@ -133,7 +133,7 @@ def test_the_store_stands_in_for_a_version_only_with_its_very_weights(
     """One cell key has other weights on another kind of machine."""
     entry = SimpleNamespace(path=tmp_path / "cell", manifest={"summary": {"weights_sha256": "a"}})
     monkeypatch.setattr(judging, "verified", lambda registry, version: tmp_path / "published")
-    monkeypatch.setattr(judging, "Store", lambda root: SimpleNamespace(find=lambda *_: entry))
+    monkeypatch.setattr(judging, "store_at", lambda root: SimpleNamespace(find=lambda *_: entry))
     some: Any = SimpleNamespace(store=tmp_path)
     judge = Judge(some, some, some, some, "fd", {}, print, lambda event: None)
 
