@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 KEPT_BYTES = 512 * 2**20  # of mapped images
-FAULT_AROUND = 64 * 2**10  # Linux's default
+FOLIO = 2 * 2**20  # the largest piece of a file that Linux maps for one read
 
 
 def items_of(x: Any, labels: Any, device: torch.device) -> tuple[Tensor, Tensor | None]:
@@ -26,11 +26,11 @@ def items_of(x: Any, labels: Any, device: torch.device) -> tuple[Tensor, Tensor 
 def forget_every(x: Any, batch: int) -> int:
     """Return after how many steps the mapped pages are given back; 0 for what fits easily.
 
-    A fault maps FAULT_AROUND bytes, so that a batch of small items may touch far more than itself.
+    A batch of small items may map far more than itself, up to a FOLIO for each.
     """
     if x.dtype != np.uint8 or x.nbytes <= KEPT_BYTES:
         return 0
-    return max(1, int(KEPT_BYTES // (batch * max(FAULT_AROUND, x[0].nbytes))))
+    return max(1, int(KEPT_BYTES // (batch * max(FOLIO, x[0].nbytes))))
 
 
 def affine_of(meta: Mapping[str, Any], device: torch.device) -> Callable[[Tensor], Tensor]:
