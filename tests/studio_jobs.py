@@ -25,15 +25,17 @@ def floats(value: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray:
     return np.frombuffer(base64.b64decode(value["f32"]), dtype="<f4").reshape(shape)
 
 
-def run_jobs(jobs: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Run all jobs in one Node process; results in their order."""
+def run_jobs(
+    jobs: list[dict[str, Any]], folder: Path, seconds: float = 250
+) -> list[dict[str, Any]]:
+    """Run all jobs in one Node process within `seconds`; results in their order."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed: the studio's engine is not tested")
     (folder / "jobs.json").write_text(json.dumps(jobs))
     script = Path(__file__).parent / "studio_engine.mjs"
     command = [node, str(script), str(STATIC), "jobs.json", "results.json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=250)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=seconds)
     assert done.returncode == 0, done.stderr[-2000:]
     results: list[dict[str, Any]] = json.loads((folder / "results.json").read_text())
     return results

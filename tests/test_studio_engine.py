@@ -78,8 +78,8 @@ class Bench:
     def add(self, key: Any, kind: str, **job: Any) -> None:
         self.jobs[key] = {"kind": kind, **job}
 
-    def run(self) -> None:
-        answers = run_jobs(list(self.jobs.values()), self.folder)
+    def run(self, seconds: float = 250) -> None:
+        answers = run_jobs(list(self.jobs.values()), self.folder, seconds)
         self.answers = dict(zip(self.jobs, answers, strict=True))
 
     def answer(self, key: Any) -> dict[str, Any]:
@@ -222,15 +222,17 @@ def same_items(answer: dict[str, Any], expected: np.ndarray) -> None:
 
 
 @pytest.mark.slow
-def test_same_seed_same_samples_everywhere(tmp_path: Path) -> None:
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", MODELS)
+def test_same_seed_same_samples_everywhere(tmp_path: Path, name: str) -> None:
     bench = Bench(tmp_path)
-    cases = [(name, *case) for name in MODELS for case in runs(name, full=True)]
-    for name, process, sampler in cases:
+    cases = list(runs(name, full=True))
+    for process, sampler in cases:
         chosen = options_of(bench.models[name], process, sampler)
         bench.add(("run", name, process, sampler), "generate", model=name, options=chosen)
-    bench.run()
+    bench.run(seconds=900)
     for case in cases:
-        check_run(bench, *case)
+        check_run(bench, name, *case)
 
 
 @pytest.mark.parametrize("name", MODELS)
