@@ -40,19 +40,21 @@ class RegistrySource:
     def __init__(self, project: Project, addresses: Sequence[str] = ()) -> None:
         self.registry, self.addresses = Registry(project), list(addresses)
         use_folder(project.root)  # where processes of one's own are
-        for address in self.addresses:
-            version_of(self.registry, address)
+        named = [version_of(self.registry, address) for address in self.addresses]
+        self.names = sorted({str(version.name) for version in named})
 
     def listing(self) -> Listing:
+        # Aliases first, and once: what one of them names is then among the versions, whatever is
+        # registered and promoted meanwhile.
+        aliases = {name: self._aliases(name) for name in self.names or self._names()}
         if self.addresses:
             found = [version_of(self.registry, address) for address in self.addresses]
         else:
-            found = [v for name in self._names() for v in self._some(name)]
+            found = [v for name, own in aliases.items() for v in self._some(name, own)]
         if not found:
             raise UsageError(
                 "there is no registered model sgm-*; run: dvc repro (or name bundles with --folder)"
             )
-        aliases = {name: self._aliases(name) for name in {str(v.name) for v in found}}
         versions = [_version(v, aliases[str(v.name)]) for v in found]
         unique = {(v.name, v.number): v for v in versions}.values()
         return Listing(sorted(unique, key=lambda v: (CHAMPION not in v.aliases, v.name, -v.number)))
@@ -89,12 +91,12 @@ class RegistrySource:
             models = self.registry.client.search_registered_models(f"name LIKE '{PREFIX}%'")
         return [str(model.name) for model in models]
 
-    def _some(self, name: str) -> list[Any]:
+    def _some(self, name: str, aliases: dict[str, int]) -> list[Any]:
         """Return the versions with an alias and the newest others."""
         with self.registry.errors():
             found = self.registry.client.search_model_versions(f"name = '{name}'")
         versions = sorted(found, key=lambda version: -int(version.version))
-        named = set(self._aliases(name).values())
+        named = set(aliases.values())
         return [v for i, v in enumerate(versions) if i < RECENT or int(v.version) in named]
 
     def _aliases(self, name: str) -> dict[str, int]:

@@ -121,7 +121,7 @@ def test_a_damaged_champion_leaves_the_one_before(toy: Toy, catalogue: Catalogue
     toy.crown(2)
     catalogue.look()
     entry = catalogue.shelf.find(NAME)
-    assert entry.version.number == 1
+    assert (entry.version.number, entry.champion) == (1, True)
     (problem,) = catalogue.shelf.problems
     assert (problem.model, problem.version) == (NAME, 2)
     assert "its files were altered" in problem.detail
@@ -131,6 +131,31 @@ def test_a_damaged_champion_leaves_the_one_before(toy: Toy, catalogue: Catalogue
     assert catalogue.shelf.find(NAME).version.number == 2
     assert not catalogue.shelf.problems
     assert catalogue.shelf.find(NAME, 1).version.aliases == ()
+
+
+def test_a_promotion_while_the_registry_is_read_leaves_a_champion(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy.crown(toy.publish(0))
+    source = RegistrySource(toy.project)
+    client, search, events = (
+        source.registry.client,
+        source.registry.client.search_model_versions,
+        [],
+    )
+
+    def searched(*given: Any, **named: Any) -> Any:
+        found = search(*given, **named)
+        if not events:
+            events.append(toy.publish(1))
+            toy.spoil(1)
+            toy.crown(2)
+        return found
+
+    monkeypatch.setattr(client, "search_model_versions", searched)
+    (first,), second = source.listing().versions, source.listing().versions
+    assert (first.number, CHAMPION in first.aliases) == (1, True)
+    assert [(v.number, CHAMPION in v.aliases) for v in second] == [(2, True), (1, False)]
 
 
 def test_a_bundle_that_is_made_later_replaces_the_plain_files(
