@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from sgm_core.data.dataset import Dataset, load_dataset
@@ -31,6 +29,7 @@ from sgm_core.evaluate.points import Points
 from sgm_core.evaluate.reference_images import HELD_OUT, STATISTICS, image_reference, image_splits
 from sgm_core.evaluate.rolls import Rolls
 from sgm_core.store.files import canonical_json, os_errors, sha256_file, write_json
+from sgm_core.threads import torch_threads
 
 Array = NDArray[Any]
 FORMAT = 2
@@ -78,7 +77,7 @@ def make_reference(
     data = load_dataset(dataset)
     with os_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    with _threads(threads):
+    with torch_threads(threads):
         if data.kind == "images":
             info = image_reference(data, out, log, weights)
         else:
@@ -171,13 +170,3 @@ def open_reference(folder: Path, data: Dataset) -> Reference:
     return Reference(
         folder, info, dict(image_splits(folder)), open_extractor(folder, info["extractor"])
     )
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

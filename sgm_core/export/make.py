@@ -8,8 +8,7 @@ need, and the one slow part is the tuning of the pruned network, a bounded numbe
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from sgm_core.export.tune import Emit, tune
 from sgm_core.export.variant import open_variant
 from sgm_core.model import ScoreModel
 from sgm_core.store.files import os_errors, write_atomic
+from sgm_core.threads import torch_threads
 
 PARITY = 1e-4
 # An ONNX graph and the weights it was exported from: they must agree.
@@ -77,7 +77,7 @@ def make_bundle(
         SgmError: a graph does not agree with its weights, or a file cannot be written.
     """
     publish, training = evaluation["publish"], evaluation["training"]
-    with _threads(int(training.get("threads", 1))), os_errors(out):
+    with torch_threads(int(training.get("threads", 1))), os_errors(out):
         model = ScoreModel.load(model_dir)
         data = None if dataset is None else load_dataset(dataset)
         calibrated, held = _pairs(model, data, int(publish["calibration"]), sampling)
@@ -250,14 +250,3 @@ def _bytes(weights: Mapping[str, Tensor]) -> bytes:
 
 def _say(emit: Emit, text: str) -> None:
     emit({"event": "message", "text": text})
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Compute with as many threads as the model was trained with: sums depend on it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
