@@ -1,13 +1,14 @@
 # make repro   the whole lifecycle: environment, data, grid, report, registry
 # make test    the whole default test suite
 # make chaos   kill, crowd, damage and cut off everything, with figures (minutes)
+# make bench   what the documents say of speed, measured beside peers (15 minutes; their own environment)
 # make ui      MLflow with runs, model versions and aliases
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help env repro test test-slow chaos lint ui docs clean javascript
+.PHONY: help env repro test test-slow chaos bench lint ui docs clean javascript
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -47,6 +48,15 @@ test-slow: $(VENV)/.installed-test
 
 chaos: $(VENV)/.installed-test
 	PATH="$(abspath $(BIN)):$$PATH" SGM_CHAOS=full $(BIN)/python -m pytest -m slow -s tests/chaos
+
+.venv-bench/.installed: pyproject.toml constraints.txt benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  -e . -r benchmarks/requirements.txt
+	@touch $@
+
+bench: .venv-bench/.installed
+	.venv-bench/bin/python benchmarks/run.py
 
 lint: $(VENV)/.installed-dev javascript
 	$(BIN)/ruff check .

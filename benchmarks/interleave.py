@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 Seconds = dict[str, list[float]]
 
 
-def measure(
+def cpu_seconds(
     contestants: Mapping[str, Callable[[], object]], rounds: int, block: int = 1
 ) -> Seconds:
     """Return CPU seconds per call of each contestant, one number a round, after one round to warm up."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import rolls
 import torch
+from run import markdown
 
 SEEDS, STEPS = (0, 1, 2), 1500
 # As published: Euler-Maruyama at 500 and SSCS at 150 evaluations, quadratic in time.
@@ -19,7 +20,7 @@ CASES = [
 ]
 
 
-def run() -> dict[str, Any]:
+def measure() -> dict[str, Any]:
     """Return a row per sampler, grid and number of evaluations: means over the seeds."""
     torch.set_num_threads(1)
     cells = [rolls.trained("cld", seed, STEPS)[0] for seed in SEEDS]
@@ -32,7 +33,8 @@ def run() -> dict[str, Any]:
     return {"rows": rows, "seeds": len(SEEDS), "steps": STEPS}
 
 
-if __name__ == "__main__":
-    import json
-
-    print(json.dumps(run(), indent=1))
+def tables(result: dict[str, Any]) -> dict[str, str]:
+    """`cld`: a row a sampler, grid and number of evaluations."""
+    fields = ("sampler", "grid", "nfe", "off", "local", "cpu_seconds")
+    rows = [[row[f] for f in fields] for row in result["rows"]]
+    return {"cld": markdown(["sampler", "grid", "NFE", "off", "local", "CPU s"], rows)}

@@ -17,7 +17,8 @@ import numpy as np
 import smalldiffusion
 import torch
 import unets
-from interleave import Seconds, measure, table
+from interleave import Seconds, cpu_seconds, table
+from run import markdown
 from torch import Tensor, nn
 
 from sgm_core.config.training import SamplingConfig
@@ -61,7 +62,7 @@ def _azula(peer: unets.Contestant, start: Tensor) -> None:
     azula.sample.DDIMSampler(denoiser, steps=NFE, silent=True)(start)
 
 
-def run() -> dict[str, Any]:
+def measure() -> dict[str, Any]:
     """Return images per CPU second of ours, plain and recommended network, and of the peers."""
     torch.set_num_threads(1)
     keep_memory()
@@ -73,7 +74,7 @@ def run() -> dict[str, Any]:
     for name, loop in loops.items():
         for layout in ("plain", "channels_last"):
             calls[f"{name}, {layout}"] = _call(name, loop, layout == "channels_last")
-    seconds = measure(calls, ROUNDS)
+    seconds = cpu_seconds(calls, ROUNDS)
     best: Seconds = {name: seconds[name] for name in calls if name.startswith("ours")}
     for name in loops:
         keys = [key for key in seconds if key.startswith(f"{name},")]
@@ -83,6 +84,12 @@ def run() -> dict[str, Any]:
     for row in rows:
         row["images_per_cpu_second"] = 1e3 * N / float(np.float64(row["ms"]))
     return {"rows": rows, "nfe": NFE, "n": N}
+
+
+def tables(result: dict[str, Any]) -> dict[str, str]:
+    """`images`: images per CPU second."""
+    rows = [[r["name"], r["images_per_cpu_second"], r["own_is_faster_by"]] for r in result["rows"]]
+    return {"images": markdown(["", "images per CPU s", "ours / it"], rows)}
 
 
 def _call(
@@ -100,9 +107,3 @@ def _call(
             loop(peer, start)
 
     return call
-
-
-if __name__ == "__main__":
-    import json
-
-    print(json.dumps(run(), indent=1))

@@ -6,39 +6,59 @@ import statistics
 from typing import Any
 
 import torch
-import toy
-import unets
-from interleave import Seconds, measure, table
+from interleave import Seconds, cpu_seconds, table
+from run import markdown
 from torch.utils.flop_counter import FlopCounterMode
 
 from sgm_core.heap import keep_memory
 
+PRECISIONS = {"unet": "float32", "unet_bf16": "bfloat16"}
 
-def run() -> dict[str, Any]:
-    """Return the tables `toy`, `unet` and `unet_bf16`."""
+
+def measure() -> dict[str, Any]:
+    """Return `toy`, and for the U-Net `unet`, `unet_bf16` and `sizes`."""
     torch.set_num_threads(1)
     found = {"toy": _toy()}
-    before = _unet(bf16=False, rounds=2)
     keep_memory()  # from here on for every contestant
-    found |= {"unet": _unet(False, 4), "unet_bf16": _unet(True, 4), "unet_malloc": before}
-    return found | {"unet_sizes": _sizes()}
+    found |= {"unet": _unet(False, 4), "unet_bf16": _unet(True, 4)}
+    return found | {"sizes": _sizes()}
+
+
+def tables(result: dict[str, Any]) -> dict[str, str]:
+    """`toy`, `unet`, `unet_bf16`: CPU milliseconds a step, and the peers' time as a multiple of ours."""
+    made = {}
+    for name in ("toy", *PRECISIONS):
+        sizes = result["toy"]["parameters"] if name == "toy" else result["sizes"]
+        rows: list[list[object]] = []
+        for row in result[name]["rows"]:
+            size = sizes[row["name"].rpartition(", ")[0] or row["name"]] if name != "toy" else None
+            count = sizes[row["name"]] if size is None else size["parameters"]
+            flops = [] if size is None else [size["flops"] / 1e6]
+            rows.append([row["name"], count, *flops, row["ms"], row["own_is_faster_by"]])
+        head = ["", "parameters", *([] if name == "toy" else ["MFLOP an image"]), "ms", "/ ours"]
+        made[name] = markdown(head, rows)
+    return made
 
 
 def _toy() -> dict[str, Any]:
+    import toy
+
     contestants = toy.contestants()
-    seconds = measure({name: step for name, (_, step) in contestants.items()}, 80, 10)
+    seconds = cpu_seconds({name: step for name, (_, step) in contestants.items()}, 80, 10)
     sizes = {n: sum(p.numel() for p in net.parameters()) for n, (net, _) in contestants.items()}
     return {"rows": table(seconds, "ours"), "parameters": sizes}
 
 
 def _unet(bf16: bool, rounds: int) -> dict[str, Any]:
     """Each peer in both layouts; the better one counts."""
+    import unets
+
     x = 0.5 * torch.randn(unets.BATCH, 1, unets.SIDE, unets.SIDE)
     calls = {"ours": unets.own_step(x, bf16)}
     for name, make in unets.PEERS.items():
         for layout in ("plain", "channels_last"):
             calls[f"{name}, {layout}"] = unets.peer_step(make, x, layout != "plain", bf16)
-    seconds = measure(calls, rounds)
+    seconds = cpu_seconds(calls, rounds)
     best: Seconds = {"ours": seconds["ours"]}
     for name in unets.PEERS:
         layouts = [key for key in seconds if key.startswith(f"{name},")]
@@ -49,6 +69,8 @@ def _unet(bf16: bool, rounds: int) -> dict[str, Any]:
 
 def _sizes() -> dict[str, Any]:
     """Parameters, and operations of a forward pass of one image."""
+    import unets
+
     x, t = torch.randn(2, 1, unets.SIDE, unets.SIDE), torch.rand(2) + 0.1
     own = unets.own_net(**unets.OWN)
     calls = {"ours": (own, lambda: own(x[:, None], t))}
@@ -62,9 +84,3 @@ def _sizes() -> dict[str, Any]:
         flops = counter.get_total_flops() / len(x)
         sizes[name] = {"parameters": sum(p.numel() for p in net.parameters()), "flops": flops}
     return sizes
-
-
-if __name__ == "__main__":
-    import json
-
-    print(json.dumps(run(), indent=1))

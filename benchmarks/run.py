@@ -1,0 +1,123 @@
+"""Runs the benchmarks and writes what docs/performance.md and the README say (make bench).
+
+    python benchmarks/run.py                   all that CHAPTERS names, each in a process of its own
+    python benchmarks/run.py steps sampling    those; the results of the others stay
+    python benchmarks/run.py --render          nothing is measured: tables and charts once more
+
+A benchmark is a module of this folder with
+
+    measure() -> dict                   runs it; only JSON: numbers, strings, lists, mappings
+    tables(result) -> dict[str, str]    its Markdown by name, made from the result alone
+    charts(result, folder)              optional: writes PNG files NAME-*.png into the folder
+
+CHAPTERS gives its name and about how many CPU seconds it takes. `results.json` keeps, for each, what
+`measure` returned, when and on what machine. In docs/performance.md and README.md the lines between
+`<!-- bench: MODULE.TABLE -->` and `<!-- /bench -->` are replaced by that table: the text around them is
+written by hand, every number in them is measured. A module that cannot run on this machine (no GPU)
+returns {"skipped": "one sentence"}, and a table of it is that sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+RESULTS, PICTURES = HERE / "results.json", ROOT / "docs" / "images" / "performance"
+PAGES = (ROOT / "docs" / "performance.md", ROOT / "README.md")
+CHAPTERS = {"steps": 200, "sampling": 120, "quality": 200, "samplers": 180}
+BLOCK = re.compile(r"(<!-- bench: (\w+)\.(\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
+Results = dict[str, Any]
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, load and the release of torch."""
+    from importlib.metadata import version
+
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "")
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return {
+        "processor": model or platform.machine(),
+        "cores": os.cpu_count(),
+        "vectors": [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags],
+        "torch": version("torch"),
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def measured(name: str) -> dict[str, Any]:
+    """Run one benchmark in a process of its own: threads and memory settings end with it."""
+    code = f"import json, sys; sys.path.insert(0, {str(HERE)!r}); import {name}; "
+    code += f"print('\\n' + json.dumps({name}.measure()))"
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    )
+    today = datetime.date.today().isoformat()
+    seconds = round(time.monotonic() - start)
+    result = json.loads(done.stdout.splitlines()[-1])
+    return {"result": result, "date": today, "seconds": seconds, "machine": machine()}
+
+
+def rendered(text: str, results: Results) -> str:
+    """Put the tables into a page; a block whose benchmark never ran stays as it is."""
+
+    def block(match: re.Match[str]) -> str:
+        head, name, table, tail = match.groups()
+        if name not in results:
+            return match[0]
+        result = results[name]["result"]
+        body = result.get("skipped") or import_module(name).tables(result)[table]
+        return f"{head}{body.strip()}\n{tail}"
+
+    return BLOCK.sub(block, text)
+
+
+def markdown(head: list[str], rows: list[list[object]]) -> str:
+    """A table: the first column to the left, numbers to the right; floats with three digits."""
+
+    def cell(value: object) -> str:
+        return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    return "\n".join([*lines, *("| " + " | ".join(map(cell, row)) + " |" for row in rows)])
+
+
+def main() -> None:
+    """Measure, then render."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(CHAPTERS))
+    parser.add_argument("--render", action="store_true", help="measure nothing")
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(CHAPTERS):
+        parser.error(f"no benchmark is named {', '.join(unknown)}; there are {', '.join(CHAPTERS)}")
+    results: Results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in [] if given.render else given.names or CHAPTERS:
+        print(f"{name}: about {CHAPTERS[name]} CPU seconds", flush=True)
+        results[name] = measured(name)
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    sys.path.insert(0, str(HERE))
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for name, entry in results.items():
+        draw = getattr(import_module(name), "charts", None)
+        if draw is not None and "skipped" not in entry["result"]:
+            draw(entry["result"], PICTURES)
+    for page in PAGES:
+        if page.exists():
+            page.write_text(rendered(page.read_text(), results))
+
+
+if __name__ == "__main__":
+    main()
