@@ -25,7 +25,9 @@ from sgm_core.train.items import affine_of, items_of
 from sgm_core.train.loop import LoopSettings, TrainState, train
 
 NET = {"kind": "mlp", "width": 128, "depth": 3, "fourier": 64, "fourier_scale": 3.0}
-TRAINING = {"batch": 512, "lr": 3e-3, "ema": 0.995, "p_mean": -2.0, "p_std": 1.8, "device": "cpu"}
+TRAINING = {
+    "batch": 512, "lr": 3e-3, "ema": 0.995, "p_mean": -2.0, "p_std": 1.8, "tails": 0.02, "device": "cpu"
+}  # fmt: skip
 SAMPLES = 10_000
 
 

@@ -10,6 +10,12 @@ linear estimate, xi_k - lin . u, for `mixed`; other weights are in sgm_core.weig
 matching is B = chol Sigma with the velocity integrated out; plain DSM draws v_0 as one more noise.
 For `edm` the state is replaced by its sufficient statistic y = x_0 + sigma_eff eps, equal in law.
 
+Tails: noise of few coordinates now and then takes a sampler some standard deviations off all data of
+its level, where training has been nearly never; the network's answer there is arbitrary, and the sample
+is lost. With `tails` a share of the items gets TAIL times its noise, label and target unchanged in
+meaning. Where the plain noise has its bulk that share has TAIL^-d of its density and changes D by as
+little; out there it is all that the network sees, and its answer the nearest data's.
+
 Times: drawn from a fixed table of quantiles of their law, so that all float64 kernel coefficients
 are computed once, exactly, and a step only gathers rows. Inputs and target are linear in x_0 and xi
 whatever the process and parametrisation: one small matrix per item.
@@ -32,6 +38,7 @@ from sgm_core.weighting import multipliers
 # The papers leave out t < 1e-5 where times are drawn uniformly: the native loss is pure noise there.
 UNIFORM_T_MIN = 1e-5
 LOGUNIFORM_SIGMA_MIN = 1e-3
+TAIL = 2.0  # noise of the share `tails` of the items, in units of its level's
 
 
 def training_times(
@@ -128,6 +135,7 @@ class Objective:
         times: (n,) equally likely training times.
         device, dtype: where the steps run.
         weighting, min_snr_gamma: see sgm_core.weighting.
+        tails: share of the items that get TAIL times the noise.
 
     Attributes:
         normaliser: what the multipliers were divided by, to have mean 1 over the table. With
@@ -143,6 +151,7 @@ class Objective:
         dtype: torch.dtype = torch.float32,
         weighting: str = "auto",
         min_snr_gamma: float = 5.0,
+        tails: float = 0.0,
     ) -> None:
         self.normaliser, weight = 1.0, None
         if weighting != "auto":
@@ -151,7 +160,7 @@ class Objective:
             weight = raw / self.normaliser
         self.table = make_table(preconditioning, times, weight)
         self.rows = self.table.packed(device, dtype)
-        self.n = len(times)
+        self.n, self.tails = len(times), tails
 
     @classmethod
     def of(
@@ -170,6 +179,7 @@ class Objective:
             device,
             weighting=training["weighting"],
             min_snr_gamma=training["min_snr_gamma"],
+            tails=training.get("tails", 0.0),  # not in the settings of older cells
         )
 
     def draw(self, x0: Tensor, generator: torch.Generator) -> Batch:
@@ -181,6 +191,9 @@ class Objective:
         outputs, inputs = self.table.map.shape[1:]
         shape = (b, inputs - 1, *x0.shape[1:])
         xi = torch.randn(shape, generator=generator, device=x0.device, dtype=x0.dtype)
+        if self.tails:
+            wide = torch.rand(b, generator=generator, device=x0.device) < self.tails
+            xi *= per_item(1 + (TAIL - 1) * wide.to(xi), xi)
         matrix = row[:, 1 : 1 + outputs * inputs].unflatten(1, (outputs, inputs))
         both = mix(matrix, torch.cat([x0[:, None], xi], 1))
         weight = None if self.table.weight is None else row[:, -1]

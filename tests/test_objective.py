@@ -227,3 +227,23 @@ def test_training_with_the_likelihood_weight_states_its_loss_in_nats(
     variance = meta["sigma_data"] ** 2
     ends = 0.5 * np.log1p(variance / np.array([max(low, 1e-3), high]) ** 2)
     assert summary["final_nats"] == pytest.approx(ends[0] - ends[1], rel=0.03)
+
+
+def test_tails_widen_the_noise_of_their_share_and_no_target() -> None:
+    """Inputs and target still belong to one x_0 and its noise; that noise is TAIL times as wide."""
+    frame = Preconditioning(make_process("vp"), SIGMA_DATA)
+    times = training_times(frame.process, "lognormal", 256, p_mean=-0.5, p_std=0.8)
+    x0, b = torch.zeros(256 * 80, 1, dtype=torch.float64), 256 * 80
+    for share in (0.0, 0.25, 1.0):
+        objective = Objective(frame, times, dtype=torch.float64, tails=share)
+        batch = objective.draw(x0, torch.Generator().manual_seed(3))
+        c_in, c_skip, c_out = (c[:, None] for c in frame.level(batch.sigma))
+        y = batch.inputs[:, 0] / c_in
+        assert torch.allclose(c_out * batch.target, -c_skip * y, atol=1e-9)  # x_0 = 0
+        second = float((y[:, 0] / batch.sigma).square().mean())
+        assert second == pytest.approx(1 + 3 * share, abs=5 * (2 * (1 + 15 * share) / b) ** 0.5)
+
+
+def test_tails_and_likelihood_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match=r"(?s)tails.*write 0"):
+        TrainingConfig.model_validate({"weighting": "likelihood", "tails": 0.1})

@@ -46,6 +46,13 @@ class TrainingConfig(Frozen):
     )
     p_mean: float = Field(-1.2, description="lognormal: mean of ln sigma_eff")
     p_std: float = Field(1.2, gt=0, description="lognormal: standard deviation of ln sigma_eff")
+    tails: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of items with twice their level's noise, so that the network knows the way "
+        "back from where chance takes a sampler; 0.02 for points of few coordinates, 0 for images",
+    )
     label_dropout: float = Field(
         0.1, ge=0, le=1, description="share of items trained without their class label"
     )
@@ -60,6 +67,13 @@ class TrainingConfig(Frozen):
         le=64,
         description="GPUs (or processes on the CPU) that share each batch of one cell",
     )
+
+    @field_validator("tails")
+    @classmethod
+    def _exact_likelihood(cls, value: float, info: ValidationInfo) -> float:
+        if value and info.data.get("weighting") == "likelihood":
+            raise ValueError("weighting: likelihood needs the exact noise; write 0")
+        return value
 
     @field_validator("devices")
     @classmethod

@@ -37,6 +37,7 @@ def _points(meta: Mapping[str, Any]) -> list[str]:
     dimension = int(meta["shape"][0])
     batch = _power_of_two(min(512, meta["counts"]["train"]))
     times = "p_mean: -1.8, p_std: 1.6"
+    times += ", tails: 0.02" if dimension <= 4 else ""
     width = 128 if dimension <= 16 else 256
     return [
         "processes: {vp: {}, ve: {sigma_min: 0.005}, cld: {}}",
