@@ -37,7 +37,8 @@ function corners(n, side) {
   const items = new Float32Array(n * side * side).fill(-1);
   const labels = Array.from({ length: n }, (_, i) => i % 2);
   labels.forEach((label, i) => {
-    for (let y = 0; y < 4; y++) for (let x = 0; x < 4; x++) items[(i * side + y + 5 * label) * side + x] = 1;
+    for (let y = 0; y < 4; y++)
+      for (let x = 0; x < 4; x++) items[(i * side + y + 5 * label) * side + x] = 1;
   });
   return { items, labels };
 }
@@ -64,7 +65,9 @@ const kinds = {
     const batch = { inputs: floats(inputs), sigma: floats(sigma), target: floats(target), weight };
     const { loss, gradients } = await engine.gradients(net, batch, labels && Int32Array.from(labels));
     const { values } = net.parameters;
-    const fixed = new Map([...values].map(([name, v]) => [name, { ...v, data: gradients.get(name) ?? v.data }]));
+    const fixed = new Map(
+      [...values].map(([name, v]) => [name, { ...v, data: gradients.get(name) ?? v.data }]),
+    );
     const all = [...net.parameters.write(fixed)].map(([name, { data }]) => [name, packed(data)]);
     return { loss, gradients: Object.fromEntries(all) };
   },
@@ -96,7 +99,8 @@ const kinds = {
     const { frame, training } = await modelOf(model);
     const [times, weights] = [{}, {}];
     for (const time_sampling of ["lognormal", "loguniform", "uniform"]) {
-      const of = (weighting) => new engine.Objective(frame, { ...training, time_sampling, weighting }, levels);
+      const of = (weighting) =>
+        new engine.Objective(frame, { ...training, time_sampling, weighting }, levels);
       times[time_sampling] = of("auto").times;
       const names = ["edm", "epsilon", "min_snr", "likelihood"];
       weights[time_sampling] = Object.fromEntries(names.map((name) => [name, of(name).weights]));
@@ -139,7 +143,10 @@ const kinds = {
       frames += 1;
       if (frames === after) stop.abort();
     };
-    const error = await own.generate({ signal: stop.signal, onStep }).then(() => ({}), (reason) => reason);
+    const error = await own.generate({ signal: stop.signal, onStep }).then(
+      () => ({}),
+      (reason) => reason,
+    );
     return { name: error.name, frames };
   },
 

@@ -359,6 +359,17 @@ def test_mistakes_get_one_sentence(bench: Bench, key: str, words: str) -> None:
     assert json.dumps(answer["message"]).count("\\n") == 0
 
 
+def test_webgl_is_taken_only_where_it_is_faster_and_says_the_same() -> None:
+    node, script = shutil.which("node"), Path(__file__).parent / "studio_faster.mjs"
+    if node is None:
+        pytest.skip("node is not installed: the choice of a backend is not tested")
+    source = ROOT / "studio" / "web" / "src" / "page" / "faster.js"
+    done = subprocess.run([node, script, source], capture_output=True, text=True, check=True)
+    others = ("slower", "wrong", "nan", "missing", "hanging")
+    refused = {name: [False, True] for name in others}
+    assert json.loads(done.stdout) == {"faster": [True, False], **refused}
+
+
 def test_static_is_what_the_sources_build(tmp_path: Path) -> None:
     node, web = shutil.which("node"), ROOT / "studio" / "web"
     if node is None or not (web / "node_modules").is_dir():

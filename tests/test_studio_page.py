@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from studio_browser import Opener, browser, drawn, opened, pixels, static_site, studio
+from studio_browser import (
+    Opener,
+    browser,
+    drawn,
+    opened,
+    pixels,
+    static_site,
+    studio,
+)
 from studio_server import Client
 
 __all__ = ["browser", "opened", "static_site", "studio"]
@@ -218,7 +226,7 @@ def test_training_in_the_page(studio: Client, opened: Opener) -> None:
     curve = page.locator(".loss canvas")
     page.wait_for_function(
         "() => Number(/after (\\d+) steps/.exec(document.querySelector('.loss canvas').ariaLabel)"
-        "?.[1]) >= 100"
+        "?.[1]) >= 200"
     )
     page.get_by_role("button", name="Pause training").click()
     found = re.search(r"([\d.]+) at first, ([\d.]+) after", curve.get_attribute("aria-label"))
@@ -306,6 +314,43 @@ def test_errors_are_a_sentence_on_the_page(studio: Client, opened: Opener) -> No
     )
     page.get_by_role("button", name="Draw another").click()
     page.get_by_text("The server is busy. (again in 3 s)").wait_for()
+
+
+# Draws on one backend in a Worker of its own: {x} or {error}.
+ON_BACKEND = """async ([backend, name, options]) => {
+  const { Engine, ScoreModel } = await import("./client.js");
+  const engine = new Engine();
+  try {
+    await engine.start({ backend });
+    const model = await ScoreModel.load(`/api/models/${name}/1/files`, { engine });
+    return { x: [...await model.generate(options)] };
+  } catch (error) {
+    return { error: error.message };
+  } finally {
+    engine.terminate();
+  }
+}"""
+
+
+@pytest.mark.slow
+def test_webgl_draws_what_webassembly_draws(studio: Client, opened: Opener) -> None:
+    page = opened(studio.address)
+    page.set_default_timeout(250_000)  # WebGL is a program on the CPU here
+    for name in ("ring", "bars"):
+        given = {"n": 2, "seed": 5, "steps": 4}
+        one, other = (page.evaluate(ON_BACKEND, [b, name, given])["x"] for b in ("wasm", "webgl"))
+        np.testing.assert_allclose(other, one, atol=1e-3 * max(1, np.abs(one).max()))
+
+
+@pytest.mark.slow
+def test_without_webgl_webassembly_draws(studio: Client, opened: Opener) -> None:
+    page = opened(f"{studio.address}/#create?{BARS}", allowed=("net::ERR_FAILED",))
+    page.context.route("**/webgl.js", lambda route: route.abort())
+    assert "WebAssembly · this device" in drawn(page)
+    assert "error" in page.evaluate(ON_BACKEND, ["webgl", "bars", {"n": 1}])
+    page.get_by_role("button", name="Draw another").click()
+    page.wait_for_function("() => !location.hash.includes('seed=7&')")
+    assert "WebAssembly · this device" in drawn(page)
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 /**
  * Builds `studio/static` from `studio/web`: `npm run build`, or `node build.mjs --out FOLDER`.
  *
- * engine.js (TensorFlow.js and the score model), worker.js (the engine in a Worker), client.js (the
+ * engine.js (the score model), core.js (the part of TensorFlow.js that it needs), webgl.js (TensorFlow.js'
+ * WebGL backend, fetched where it is used), worker.js (the engine in a Worker), client.js (the
  * Worker's other side, for pages of one's own), app.js (the page), style.css, index.html and
  * TensorFlow.js' WebAssembly binary. The bytes depend on the sources and on package-lock.json alone.
  */
@@ -31,15 +32,8 @@ const withoutThreads = {
 
 await mkdir(out, { recursive: true });
 for (const file of await readdir(out)) await rm(join(out, file), { recursive: true });
-await esbuild.build({
+const options = {
   absWorkingDir: here,
-  entryPoints: {
-    engine: "src/engine/index.js",
-    worker: "src/engine/worker.js",
-    client: "src/engine/client.js",
-    app: "src/page/main.js",
-    style: "style/main.css",
-  },
   outdir: out,
   bundle: true,
   format: "esm",
@@ -49,11 +43,22 @@ await esbuild.build({
   legalComments: "none",
   // What looks for Node's `process` finds none: the same file runs in a page, a Worker and Node.
   define: { process: "undefined" },
-  external: ["./engine.js"],
   loader: { ".woff2": "file" },
   assetNames: "[name]",
   plugins: [withoutThreads],
   logLevel: "warning",
+};
+const engine = { engine: "src/engine/index.js", webgl: "src/engine/webgl.js" };
+await esbuild.build({ ...options, entryPoints: engine, splitting: true, chunkNames: "core" });
+await esbuild.build({
+  ...options,
+  entryPoints: {
+    worker: "src/engine/worker.js",
+    client: "src/engine/client.js",
+    app: "src/page/main.js",
+    style: "style/main.css",
+  },
+  external: ["./engine.js"],
 });
 for (const file of ["index.html", "icon.svg"]) await cp(join(here, file), join(out, file));
 await cp(join(here, WASM), join(out, "tfjs-backend-wasm-simd.wasm"));

@@ -1,5 +1,6 @@
 /**
- * Which TensorFlow.js backend runs the network: WebAssembly (SIMD, one thread).
+ * Which TensorFlow.js backend runs the network: WebAssembly (SIMD, one thread), or WebGL where it is asked
+ * for, which the page does where it has found it faster (page/faster.js).
  *
  * Threads are switched off before the backend is asked about them: they need a cross-origin isolated
  * page, and asking is what a strict content security policy hangs on.
@@ -19,12 +20,23 @@ let starting = null;
 
 /**
  * Start the backend once; later calls wait for the first.
- * @param {{wasm?: string}} [options] wasm: URL of TensorFlow.js' SIMD binary; default: beside this module
+ * @param {{wasm?: string, backend?: "wasm" | "webgl"}} [options] wasm: URL of TensorFlow.js' SIMD binary,
+ *   default: beside this module; backend: WebGL's part is fetched only where it is asked for
  * @returns {Promise<string>} the backend's name
  */
-export function start({ wasm } = {}) {
-  starting ??= startWasm(wasm ?? new URL(BINARY, import.meta.url).href);
+export function start({ wasm, backend = "wasm" } = {}) {
+  starting ??=
+    backend === "webgl" ? startWebgl() : startWasm(wasm ?? new URL(BINARY, import.meta.url).href);
   return starting;
+}
+
+async function startWebgl() {
+  const { BACKEND, register } = await import("./webgl.js");
+  register();
+  registerOps(BACKEND);
+  if (!(await setBackend(BACKEND))) throw new Error("this browser has no WebGL");
+  await ready();
+  return BACKEND;
 }
 
 async function startWasm(url) {

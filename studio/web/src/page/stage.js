@@ -50,12 +50,16 @@ export function createStage(describe) {
     noisy.canvas.setAttribute("aria-label", `Noisy state of ${describe()}: ${place}`);
     clean.canvas.setAttribute("aria-label", `Prediction of ${describe()}: ${place}`);
   };
+  let shown = null; // on the button
   const showState = () => {
     range.max = String(player.steps);
     range.disabled = player.frames.length === 0;
     toggle.disabled = range.disabled && !player.busy;
-    toggle.replaceChildren(icon(player.playing ? "pause" : "play"));
-    toggle.setAttribute("aria-label", player.playing ? "Pause" : "Play");
+    const wanted = player.playing ? "Pause" : "Play";
+    if (wanted === shown) return; // as for every frame that arrives
+    shown = wanted;
+    toggle.replaceChildren(icon(wanted.toLowerCase()));
+    toggle.setAttribute("aria-label", wanted);
   };
   player.addEventListener("frame", showFrame);
   player.addEventListener("state", showState);

@@ -6,7 +6,9 @@ import { blur, drawShape, frameOf, HAND } from "./shapes.js";
 
 const DATA = 6000;
 const BATCH = 256;
-const LIVE = { n: 700, steps: 12, every: 700 }; // the cloud that is refreshed while training
+const NET = { kind: "mlp", width: 96, depth: 3, fourier: 32 }; // the pipeline's own small network
+const LIVE = { n: 500, steps: 10, every: 1000 }; // the cloud that is refreshed while training
+const PACE = 2000; // ms that the training's speed is a mean of
 const EVERY = 5; // training steps of a point of the loss curve
 const SMOOTH = 0.9; // of the loss curve
 const FOREVER = 1e6;
@@ -28,6 +30,7 @@ export class Lab extends EventTarget {
   processes = { vp: makeProcess("vp"), cld: makeProcess("cld") };
 
   #model = null;
+  #paces = []; // [when, step] of the last reports
   #stop = null;
 
   constructor() {
@@ -65,7 +68,7 @@ export class Lab extends EventTarget {
     this.#model ??= new ScoreModel({
       shape: [2],
       process: "vp",
-      net: { kind: "mlp", width: 128, depth: 3 },
+      net: NET,
       center: this.look.center,
       scale: this.look.scale[0],
       // More of the low noise levels than pictures need: that is where fine shapes are.
@@ -84,10 +87,11 @@ export class Lab extends EventTarget {
     const stop = new AbortController();
     this.#stop = stop;
     this.training = true;
+    this.#paces = [];
     this.#tell("training");
     try {
       const model = await this.model();
-      const onStep = ({ step, loss, ms }) => this.#record(step, loss, ms);
+      const onStep = ({ step, loss }) => this.#record(step, loss);
       const run = { items: this.points, batch: BATCH, steps: FOREVER, every: EVERY };
       const ended = model.train({ ...run, onStep, signal: stop.signal });
       this.#watch(stop.signal);
@@ -140,10 +144,13 @@ export class Lab extends EventTarget {
     return y.map((v, i) => v + variance * score[i]);
   }
 
-  #record(step, loss, ms) {
+  #record(step, loss) {
     this.steps = step;
-    // Samples are drawn between steps: the quick steps tell how long one takes.
-    this.rate = this.rate ? 0.9 * this.rate + 100 / ms : 1000 / ms;
+    const now = performance.now();
+    this.#paces = this.#paces.filter(([when]) => now - when < PACE);
+    this.#paces.push([now, step]);
+    const [since, first] = this.#paces[0];
+    this.rate = now > since ? (1000 * (step - first)) / (now - since) : 0;
     this.raw.push(loss);
     const before = this.losses.at(-1);
     // A running mean at first, an exponential one later.
