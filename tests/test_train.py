@@ -283,3 +283,19 @@ def test_images_larger_than_the_memory_allowed_are_streamed(data: Path, tmp_path
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 2 * 2**30
+
+
+def test_every_step_looks_at_the_memory(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sgm_core.train.run as run
+
+    looks: list[int] = []
+
+    class Memory:
+        def look(self, step: int) -> None:
+            looks.append(step)
+
+    monkeypatch.setattr(run, "KeptMemory", Memory)
+    train_cell(spec(MLP, steps=5), data / "rolls", tmp_path, quiet)
+    assert looks == [1, 2, 3, 4, 5]

@@ -20,7 +20,7 @@ from sgm_core.bundle import read_bundle, write_bundle
 from sgm_core.data.dataset import load_dataset
 from sgm_core.data.files import forget
 from sgm_core.errors import SgmError
-from sgm_core.heap import keep_memory
+from sgm_core.heap import KeptMemory
 from sgm_core.objective import Objective
 from sgm_core.parts import Parts, build_parts
 from sgm_core.store.files import read_json, write_json
@@ -100,7 +100,7 @@ def _train(
     training = dict(spec["training"])
     first = ranks is None or ranks.rank == 0
     torch.set_num_threads(int(training.get("threads", 1)))
-    keep_memory()
+    memory = KeptMemory()
     data = load_dataset(dataset)
     with _memory_errors():
         parts = build_parts(
@@ -118,6 +118,7 @@ def _train(
         with _sigterm() as stop:
             for report in train(state, items, labels, affine_of(data.meta, device)):
                 history.add(report)
+                memory.look(report.step)
                 if every_so_often and report.step % every_so_often == 0:
                     forget(split.x)
                 if report.step == state.settings.steps:
