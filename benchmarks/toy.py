@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sgm_core.config.training import TrainingConfig
+from sgm_core.nets.by_hand import Pull, linear, pull_linear, pull_silu, write_linear
 from sgm_core.objective import Objective, make_table, training_times
 from sgm_core.preconditioning import Preconditioning
 from sgm_core.process import make_process
@@ -36,6 +37,23 @@ class Plain(nn.Module):
 
     def forward(self, inputs: Tensor, level: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.layers(torch.cat([inputs.flatten(1), level[:, None]], 1))
+
+    def forward_and_pull(
+        self, inputs: Tensor, level: Tensor, labels: Tensor | None = None
+    ) -> tuple[Tensor, Pull]:
+        """As our own networks do: the gradient without a graph (sgm_core.nets.by_hand)."""
+        layers = self.layers[::2]
+        seen, before = [torch.cat([inputs.flatten(1), level[:, None]], 1)], []
+        for layer in layers[:-1]:
+            before.append(linear(layer, seen[-1]))
+            seen.append(nn.functional.silu(before[-1]))
+
+        def pull(slope: Tensor) -> None:
+            for i in reversed(range(1, len(layers))):
+                slope = pull_silu(before[i - 1], pull_linear(layers[i], seen[i], slope))
+            write_linear(layers[0], seen[0], slope)
+
+        return linear(layers[-1], seen[-1]), pull
 
 
 def optimiser(net: nn.Module) -> tuple[torch.optim.Optimizer, Step]:

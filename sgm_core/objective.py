@@ -126,6 +126,13 @@ class Batch:
         square = (output - self.target).square()
         return (per_item(self.weight, square) * square).mean()
 
+    def loss_and_slope(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss and its gradient with respect to the output."""
+        difference = output - self.target
+        slope = difference if self.weight is None else per_item(self.weight, output) * difference
+        loss = torch.dot(slope.reshape(-1), difference.reshape(-1)) / output.numel()
+        return loss, slope * (2 / output.numel())
+
 
 class Objective:
     """Draws (inputs, sigma, target, weight) for clean data.
@@ -161,6 +168,7 @@ class Objective:
         self.table = make_table(preconditioning, times, weight)
         self.rows = self.table.packed(device, dtype)
         self.n, self.tails = len(times), tails
+        self._items = torch.arange(0, device=device)
 
     @classmethod
     def of(
@@ -186,7 +194,9 @@ class Objective:
         """Perturb x0 (B, *shape) at random times; stratified over the table within the batch."""
         b = x0.shape[0]
         uniform = torch.rand(b, generator=generator, device=x0.device)
-        strata = (torch.arange(b, device=x0.device) + uniform) * (self.n / b)
+        if len(self._items) != b:
+            self._items = torch.arange(b, device=x0.device)
+        strata = (self._items + uniform) * (self.n / b)
         row = self.rows.index_select(0, strata.long().clamp_(max=self.n - 1))
         outputs, inputs = self.table.map.shape[1:]
         shape = (b, inputs - 1, *x0.shape[1:])

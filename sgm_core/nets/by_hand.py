@@ -6,7 +6,8 @@ walking the graph. A network that knows its own derivative has, besides `forward
     forward_and_pull(inputs, sigma, labels) -> (output, pull)
 
 where `pull(slope)`, slope = d loss / d output, writes d loss / d p into `p.grad` of each of its
-parameters p (views of one vector, see sgm_core.train.flat). It runs without gradients being recorded.
+parameters p (views of one vector, see sgm_core.train.flat). It runs without gradients being recorded,
+and once: what the forward pass saved is overwritten, so that the step stays in the processor's cache.
 The arithmetic is autograd's; test_by_hand compares them.
 """
 
@@ -25,7 +26,7 @@ def linear(layer: nn.Linear, x: Tensor) -> Tensor:
     return torch.addmm(layer.bias, x, layer.weight.t())
 
 
-def pull_linear(layer: nn.Linear, x: Tensor, slope: Tensor) -> None:
+def write_linear(layer: nn.Linear, x: Tensor, slope: Tensor) -> None:
     """Write the gradients of a linear layer that was given x: slope^T x and the sum of slope.
 
     Args:
@@ -37,9 +38,15 @@ def pull_linear(layer: nn.Linear, x: Tensor, slope: Tensor) -> None:
         torch.sum(slope, 0, out=layer.bias.grad)
 
 
+def pull_linear(layer: nn.Linear, x: Tensor, slope: Tensor) -> Tensor:
+    """As `write_linear`; return the slope of x, slope W, in x's memory."""
+    write_linear(layer, x, slope)
+    return torch.mm(slope, layer.weight, out=x)
+
+
 def pull_silu(x: Tensor, slope: Tensor) -> Tensor:
-    """Return slope times the derivative of SiLU at x, s(x) (1 + x (1 - s(x)))."""
-    return torch.ops.aten.silu_backward.default(slope, x)
+    """Multiply slope by the derivative of SiLU at x, s(x) (1 + x (1 - s(x))); return it."""
+    return torch.ops.aten.silu_backward.grad_input(slope, x, grad_input=slope)
 
 
 def knows_its_derivative(net: nn.Module) -> bool:

@@ -54,6 +54,13 @@ class FadedFourier(nn.Module):
         return torch.cat([fade * angle.sin(), fade * angle.cos()], dim=-1)
 
 
+def labels_or_none(labels: Tensor | None, sigma: Tensor) -> Tensor:
+    """Return the labels (B,), or -1 for each of sigma (B,) where there are none."""
+    if labels is not None:
+        return labels
+    return torch.full(sigma.shape, -1, dtype=torch.int64, device=sigma.device)
+
+
 class ClassEmbedding(nn.Module):
     """A learned vector per class; index `num_classes` (or a missing label) means "no class".
 
@@ -66,5 +73,15 @@ class ClassEmbedding(nn.Module):
         self.table = nn.Embedding(num_classes + 1, width)
         nn.init.normal_(self.table.weight, std=1.0 / math.sqrt(width))
 
+    def rows(self, labels: Tensor) -> Tensor:
+        """The rows of the table that labels stand for."""
+        return torch.where(labels < 0, self.num_classes, labels)
+
     def forward(self, labels: Tensor) -> Tensor:
-        return self.table(torch.where(labels < 0, self.num_classes, labels))  # type: ignore[no-any-return]
+        return self.table(self.rows(labels))  # type: ignore[no-any-return]
+
+    def pull(self, labels: Tensor, slope: Tensor) -> None:
+        """Write the gradient of the table (see sgm_core.nets.by_hand); slope (B, width)."""
+        gradient = self.table.weight.grad
+        assert gradient is not None
+        gradient.zero_().index_add_(0, self.rows(labels), slope)

@@ -8,11 +8,14 @@ initialisation alone is worth a factor of five in sample quality.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sgm_core.nets.embeddings import ClassEmbedding, FadedFourier, NoiseEmbedding
+from sgm_core.nets.by_hand import Pull, linear, pull_linear, pull_silu, write_linear
+from sgm_core.nets.embeddings import ClassEmbedding, FadedFourier, NoiseEmbedding, labels_or_none
 
 NOISE_WIDTH = 32
 
@@ -29,6 +32,21 @@ class Block(nn.Module):
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
         inner = functional.silu(self.first(functional.silu(h)) + self.condition(embedding))
         return h + self.second(inner)  # type: ignore[no-any-return]
+
+    def forward_and_pull(
+        self, h: Tensor, embedding: Tensor
+    ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
+        """Return the output, and pull: its slope -> the slopes of h and of W1 h + e."""
+        active = functional.silu(h)
+        before = linear(self.first, active).addmm_(embedding, self.condition.weight.t())
+        inner = functional.silu(before)
+
+        def pull(slope: Tensor) -> tuple[Tensor, Tensor]:
+            inside = pull_silu(before, pull_linear(self.second, inner, slope))
+            write_linear(self.condition, embedding, inside)
+            return slope.add_(pull_silu(h, pull_linear(self.first, active, inside))), inside
+
+        return linear(self.second, inner).add_(h), pull
 
 
 class MLP(nn.Module):
@@ -80,16 +98,52 @@ class MLP(nn.Module):
             block.second.weight.data.mul_(len(self.blocks) ** -0.5)
         nn.init.zeros_(self.leave.weight)
 
-    def forward(self, inputs: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+    def _embedding(self, sigma: Tensor, labels: Tensor | None) -> Tensor:
         embedding = self.noise(sigma.log() / 4)
         if self.classes is not None:
-            missing = torch.full(sigma.shape, -1, dtype=torch.int64, device=sigma.device)
-            embedding = embedding + self.classes(missing if labels is None else labels)
+            embedding = embedding + self.classes(labels_or_none(labels, sigma))
+        return embedding  # type: ignore[no-any-return]
+
+    def _features(self, inputs: Tensor, sigma: Tensor, embedding: Tensor) -> Tensor:
         parts = [inputs.flatten(1), embedding]
         if self.fourier is not None:
             scale = (sigma.square() + self.sigma_data**2).sqrt()
             parts.append(self.fourier(inputs[:, 0] * scale[:, None], sigma))
-        h = self.enter(torch.cat(parts, dim=-1))
+        return torch.cat(parts, dim=-1)
+
+    def forward(self, inputs: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
+        embedding = self._embedding(sigma, labels)
+        h = self.enter(self._features(inputs, sigma, embedding))
         for block in self.blocks:
             h = block(h, embedding)
         return self.leave(functional.silu(h))  # type: ignore[no-any-return]
+
+    def forward_and_pull(
+        self, inputs: Tensor, sigma: Tensor, labels: Tensor | None = None
+    ) -> tuple[Tensor, Pull]:
+        """As `forward`, with the gradient (see sgm_core.nets.by_hand)."""
+        embedding = self._embedding(sigma, labels)
+        features = self._features(inputs, sigma, embedding)
+        h, pulls = linear(self.enter, features), []
+        blocks: list[Block] = list(self.blocks)  # type: ignore[arg-type]
+        for block in blocks:
+            h, pull_block = block.forward_and_pull(h, embedding)
+            pulls.append(pull_block)
+        last = functional.silu(h)
+
+        def pull(slope: Tensor) -> None:
+            slope = pull_silu(h, pull_linear(self.leave, last, slope))
+            of_embedding = torch.zeros_like(embedding)
+            for block, pull_block in zip(reversed(blocks), reversed(pulls), strict=True):
+                slope, inside = pull_block(slope)
+                if self.classes is not None:
+                    of_embedding.addmm_(inside, block.condition.weight)
+            write_linear(self.enter, features, slope)
+            if self.classes is not None:
+                first = inputs[0].numel()
+                columns = self.enter.weight[:, first : first + NOISE_WIDTH]
+                self.classes.pull(
+                    labels_or_none(labels, sigma), of_embedding.addmm_(slope, columns)
+                )
+
+        return linear(self.leave, last), pull

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sgm_core.nets.embeddings import ClassEmbedding, NoiseEmbedding
+from sgm_core.nets.embeddings import ClassEmbedding, NoiseEmbedding, labels_or_none
 
 VECTOR = 16  # float32 numbers in the widest CPU register
 
@@ -149,8 +149,7 @@ class UNet(nn.Module):
     def _embedding(self, sigma: Tensor, labels: Tensor | None) -> Tensor:
         embedding = self.embed(self.noise(sigma.log() / 4))
         if self.classes is not None:
-            missing = torch.full(sigma.shape, -1, dtype=torch.int64, device=sigma.device)
-            embedding = embedding + self.classes(missing if labels is None else labels)
+            embedding = embedding + self.classes(labels_or_none(labels, sigma))
         return functional.silu(embedding)
 
     def _unshuffled(self, image: Tensor) -> Tensor:

@@ -27,8 +27,9 @@ class FlatWeights:
         padded = [-(-p.numel() // ALIGNED) * ALIGNED for p in self.parameters]
         self.gaps = [room - p.numel() for room, p in zip(padded, self.parameters, strict=True)]
         self.vector = self._joined([p.data for p in self.parameters])
-        for part, p in zip(self.vector.split(padded), self.parameters, strict=True):
-            p.data = part[: p.numel()].view(p.shape)
+        self._padded = padded
+        for view, p in zip(self._views(self.vector), self.parameters, strict=True):
+            p.data = view
 
     def gradient(self, loss: Tensor) -> Tensor:
         """Return d loss / d vector, (n,)."""
@@ -37,6 +38,17 @@ class FlatWeights:
         for p in self.parameters:
             p.grad = None
         return self._joined(gradients)
+
+    def written_gradient(self) -> Tensor:
+        """Make `p.grad` of each parameter a view of a vector (n,), and return it."""
+        vector = torch.zeros_like(self.vector)
+        for view, p in zip(self._views(vector), self.parameters, strict=True):
+            p.grad = view
+        return vector
+
+    def _views(self, vector: Tensor) -> list[Tensor]:
+        parts = zip(vector.split(self._padded), self.parameters, strict=True)
+        return [part[: p.numel()].view(p.shape) for part, p in parts]
 
     def _joined(self, parts: Sequence[Tensor]) -> Tensor:
         pieces: list[Tensor] = []

@@ -17,9 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sgm_core.objective import Objective
+from sgm_core.nets.by_hand import knows_its_derivative
+from sgm_core.objective import Batch, Objective
 from sgm_core.train.flat import FlatWeights
 from sgm_core.train.ranks import Ranks
+
+EPSILON = 1e-8  # of AdamW
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,67 @@ class TrainState:
             lr=settings.lr,
             betas=settings.betas,
             weight_decay=settings.weight_decay,
+            eps=EPSILON,
             fused=True,
         )
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.bf16 = settings.precision == "bf16" and has_bf16(self.device)
+        # A small network's own derivative, where nothing else has to see the graph.
+        self.by_hand = ranks is None and not self.bf16 and knows_its_derivative(net)
+        self._written = self.weights.written_gradient() if self.by_hand else None
         self.step = 0
+
+    def differentiate(
+        self, batch: Batch, labels: Tensor | None, items: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return this process's loss and its gradient (n,), which the next step may overwrite.
+
+        items: how many the batch of all ranks has.
+        """
+        if self._written is not None:
+            net: Any = self.net
+            with torch.no_grad():
+                output, pull = net.forward_and_pull(batch.inputs, batch.sigma, labels)
+                loss, slope = batch.loss_and_slope(output)
+                pull(slope)
+            return loss, self._written
+        with self.precision():
+            output = self.forward(batch.inputs, batch.sigma, labels)
+        loss = batch.loss(output.float())
+        if self.ranks is not None:
+            loss = self.ranks.weighted(loss, items)
+        return loss, self.weights.gradient(loss)
+
+    def update(self, gradient: Tensor, rate: float) -> None:
+        """Take one step of AdamW; the moments lie in `optimiser`, whose own step prepares them.
+
+        Its other steps go to the kernel: what the library does around it costs more than the kernel
+        where weights are few (the processor's cache holds the activations, not that code).
+        """
+        moments = self.optimiser.state.get(self.vector)
+        if not moments:
+            self.optimiser.param_groups[0]["lr"] = rate
+            self.vector.grad = gradient
+            self.optimiser.step()
+            return
+        moments["step"] += 1
+        first, second = self.settings.betas
+        with torch.no_grad():
+            torch._fused_adamw_(
+                [self.vector],
+                [gradient],
+                [moments["exp_avg"]],
+                [moments["exp_avg_sq"]],
+                [],
+                [moments["step"]],
+                lr=rate,
+                beta1=first,
+                beta2=second,
+                weight_decay=self.settings.weight_decay,
+                eps=EPSILON,
+                amsgrad=False,
+                maximize=False,
+            )
 
     def precision(self) -> AbstractContextManager[object]:
         """The context of a forward pass."""
@@ -114,18 +173,11 @@ def advance(state: TrainState, x0: Tensor, labels: Tensor | None = None) -> Step
         batch, labels = state.ranks.share(batch, labels)
     if not state.net.training:
         state.net.train()
-    with state.precision():
-        output = state.forward(batch.inputs, batch.sigma, labels)
-    loss = batch.loss(output.float())
-    if state.ranks is not None:
-        loss = state.ranks.weighted(loss, len(x0))
-    gradient = state.weights.gradient(loss)
+    loss, gradient = state.differentiate(batch, labels, len(x0))
     norm = torch.linalg.vector_norm(gradient)
     gradient *= (s.grad_clip / (norm + 1e-6)).clamp(max=1.0)
-    state.vector.grad = gradient
     rate = state.learning_rate()
-    state.optimiser.param_groups[0]["lr"] = rate
-    state.optimiser.step()
+    state.update(gradient, rate)
     state.step += 1
     # Early averages would be dominated by the initial weights; the decay grows to its value.
     decay = min(s.ema, state.step / (10 + state.step))
