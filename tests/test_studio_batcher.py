@@ -21,10 +21,14 @@ class Slow(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.go = threading.Event()
-        self.rows: list[int] = []
+        self.seen: list[Tensor] = []
+
+    @property
+    def rows(self) -> list[int]:
+        return [len(inputs) for inputs in self.seen]
 
     def forward(self, inputs: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
-        self.rows.append(len(inputs))
+        self.seen.append(inputs)
         self.go.wait(10)
         shift = 0.0 if labels is None else labels[:, None].float()
         return (inputs[:, 0] + shift).square() * sigma[:, None]
@@ -89,27 +93,21 @@ def test_a_walk_that_is_alone_waits_for_nobody(made: Callable[..., tuple[Batcher
 
 def test_a_large_request_lets_small_ones_pass(made: Callable[..., tuple[Batcher, Slow]]) -> None:
     batcher, network = made(rows=8, wait=0.0)
-    done: list[str] = []
-
-    def ask(name: str, count: int) -> None:
-        given = asked(count, count)
-        assert torch.equal(batcher.ask(*given), expected(*given))
-        done.append(name)
-
-    large = threading.Thread(target=ask, args=("large", 40))
-    large.start()
-    while not network.rows:  # its first eight items are under way
-        time.sleep(0.001)
-    small = threading.Thread(target=ask, args=("small", 2))
-    small.start()
-    while len(batcher._asks) < 2:
-        time.sleep(0.001)
-    network.go.set()
-    large.join()
-    small.join()
-    assert done == ["small", "large"]
-    # The second batch holds both items of the small one, and six of the large one.
+    large, small = asked(40, 40), asked(2, 2)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(batcher.ask, *large)
+        while not network.rows:  # its first eight items are under way
+            time.sleep(0.001)
+        second = pool.submit(batcher.ask, *small)
+        while len(batcher._asks) < 2:
+            time.sleep(0.001)
+        network.go.set()
+        assert torch.equal(first.result(), expected(*large))
+        assert torch.equal(second.result(), expected(*small))
     assert network.rows == [8] * 5 + [2]
+    # The second batch holds both items of the small one, and six of the large one.
+    for item in small[0]:
+        assert (network.seen[1] == item).all(2).any()
 
 
 def test_gradients_are_those_of_the_network(made: Callable[..., tuple[Batcher, Slow]]) -> None:

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ UNET = {
     "kind": "unet", "channels": 8, "multipliers": [1, 2], "blocks": 1, "attention": [1],
     "heads": 4, "dropout": 0.1,
 }  # fmt: skip
+NETS = {"rolls": MLP, "digits": UNET}
 
 
 def spec(net: dict[str, Any], steps: int = 60, every: int = 20, **training: Any) -> dict[str, Any]:
@@ -65,16 +68,26 @@ def assert_equal_weights(a: Path, b: Path) -> None:
         assert torch.equal(first[name], second[name]), name
 
 
-@pytest.mark.parametrize(("dataset", "net"), [("rolls", MLP), ("digits", UNET)])
+@pytest.fixture(scope="module")
+def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A whole run of a network on a dataset, made once."""
+
+    @cache
+    def run(dataset: str) -> Path:
+        work = tmp_path_factory.mktemp(dataset)
+        train_cell(spec(NETS[dataset]), data / dataset, work, quiet)
+        return work
+
+    return run
+
+
+@pytest.mark.parametrize("dataset", ["rolls", "digits"])
 @pytest.mark.parametrize("stop_at", [1, 20, 33, 59])
 def test_resume_equals_an_uninterrupted_run_bit_for_bit(
-    data: Path, tmp_path: Path, dataset: str, net: dict[str, Any], stop_at: int
+    data: Path, tmp_path: Path, undisturbed: Callable[..., Path], dataset: str, stop_at: int
 ) -> None:
     """Weights, average, moments, noise, dropout and data order: all of the state is saved."""
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    whole.mkdir()
-    parts.mkdir()
-    train_cell(spec(net), data / dataset, whole, quiet)
+    net, whole, parts = NETS[dataset], undisturbed(dataset), tmp_path
 
     # The first attempt is cut off after `stop_at` steps, wherever that is between checkpoints.
     import sgm_core.train.run as run
