@@ -9,12 +9,12 @@ import rolls
 import torch
 from run import markdown
 
-SEEDS, STEPS = (0, 1, 2), 1500
+SEEDS, STEPS = (0, 1, 2), 2500
 # As published: Euler-Maruyama at 500 and SSCS at 150 evaluations, quadratic in time.
 CASES = [
     ("euler_maruyama", 500, "quadratic"),
     ("sscs", 150, "quadratic"),
-    *(("multistep_sde", n, "log") for n in (15, 20, 30, 40, 50)),
+    *(("multistep_sde", n, "log") for n in (15, 20, 25, 30, 40, 50)),
     *(("multistep", n, "log") for n in (15, 30)),
     *(("sscs", n, "log") for n in (30, 50)),
 ]
