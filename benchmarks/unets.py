@@ -33,7 +33,7 @@ from sgm_core.process import make_process
 from sgm_core.train.loop import LoopSettings, TrainState, advance
 
 BATCH, SIDE = 64, 28
-OWN = {"channels": 48, "multipliers": (1, 1, 2), "blocks": 1, "attention": (2,), "group": 16}
+OWN = {"channels": 16, "multipliers": (2, 6, 6), "blocks": 1, "group": 16}
 RECOMMENDED = {"channels": 64, "multipliers": (1, 2), "blocks": 1, "group": 16, "patch": 2}
 
 

@@ -67,6 +67,23 @@ def test_parameters_are_views_of_the_vector_and_keep_their_values() -> None:
     assert all(bool((p == 1).all()) for p in net.parameters())
 
 
+def test_weights_with_channels_last_stay_so_and_get_their_own_gradient() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1)).to(
+        memory_format=torch.channels_last
+    )
+    x, before = torch.randn(2, 3, 5, 5), copy.deepcopy(net)
+    expected = torch.autograd.grad(before(x).square().sum(), list(before.parameters()))
+    flat = FlatWeights(net)
+    assert net[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert not net[0].weight.is_contiguous()
+    gradient = flat.gradient(net(x).square().sum())
+    views = flat.written_gradient()
+    views.copy_(gradient)
+    for p, q, g in zip(net.parameters(), before.parameters(), expected, strict=True):
+        assert torch.equal(p, q)
+        torch.testing.assert_close(p.grad, g)
+
+
 def test_the_gradient_is_zero_where_the_loss_does_not_look() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     flat = FlatWeights(net)

@@ -56,3 +56,29 @@ def test_a_patch_sees_each_pixel_in_its_place() -> None:
 def test_a_group_that_does_not_divide_is_refused() -> None:
     with pytest.raises(ValueError, match="group = 16 does not divide channels = 24"):
         UNetParams(channels=24, group=16)
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 5), (2, 1), (13, 14)])
+def test_the_upsamplings_derivative_is_the_librarys(size: tuple[int, int]) -> None:
+    """To 1e-6: four numbers are summed in another order."""
+    from sgm_core.nets.unet import _Upsampled
+
+    small = [-(-side // 2) for side in size]
+    h = torch.randn(2, 3, *small, requires_grad=True)
+    slope = torch.randn(2, 3, *size)
+    expected = torch.nn.functional.interpolate(h, size=size, mode="nearest")
+    (gradient,) = torch.autograd.grad(expected, h, slope)
+    own = _Upsampled.apply(h, size)
+    assert torch.equal(own, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(own, h, slope)[0], gradient, rtol=1e-6, atol=1e-6
+    )
+
+
+def test_weights_lie_as_the_activations_and_are_saved_as_ever() -> None:
+    fields = {"channels": 16, "multipliers": (1, 2), "blocks": 1}
+    shape = {"shape": (1, 8, 8), "in_channels": 1, "sigma_data": 0.5, "num_classes": 0}
+    net = make_net("unet", **shape, **fields, group=16)
+    assert net.leave.weight.is_contiguous(memory_format=torch.channels_last)
+    assert net.double().leave.weight.is_contiguous(memory_format=torch.channels_last)
+    assert make_net("unet", **shape, **fields).leave.weight.is_contiguous()

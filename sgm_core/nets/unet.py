@@ -13,6 +13,8 @@ kernel with full vectors (with fewer channels a group it would be several times 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -41,6 +43,21 @@ def _zero(module: nn.Conv2d) -> nn.Conv2d:
     return module
 
 
+class _Upsampled(torch.autograd.Function):
+    """Nearest neighbours, with the sum over each block of 2 x 2 as its derivative.
+
+    The library's own derivative copies both gradients out of channels_last and back.
+    """
+
+    @staticmethod
+    def forward(context: Any, h: Tensor, size: tuple[int, int]) -> Tensor:
+        return functional.interpolate(h, size=size, mode="nearest")
+
+    @staticmethod
+    def backward(context: Any, slope: Tensor) -> tuple[Tensor, None]:
+        return functional.avg_pool2d(slope, 2, ceil_mode=True, divisor_override=1), None
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions, `inner` channels between them; the embedding scales and shifts the second
     normalisation."""
@@ -60,7 +77,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         h = self.conv1(functional.silu(self.norm1(x)))
         scale, shift = self.condition(embedding)[:, :, None, None].chunk(2, dim=1)
-        h = functional.silu(self.norm2(h) * (1 + scale) + shift)
+        h = functional.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
         return self.skip(x) + self.conv2(self.dropout(h))  # type: ignore[no-any-return]
 
 
@@ -145,6 +162,20 @@ class UNet(nn.Module):
                 current = outputs
         self.norm = _norm(current, group)
         self.leave = _zero(nn.Conv2d(current, shape[0] * patch**2, 3, padding=1))
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Order the weights as the activations: otherwise each call copies them, 20 % of sampling."""
+        for module in self.modules() if self.last else ():
+            if isinstance(module, nn.Conv2d):
+                weight, cpu = module.weight, module.weight.device.type == "cpu"
+                order = torch.channels_last if cpu else torch.contiguous_format
+                weight.data = weight.data.contiguous(memory_format=order)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        moved = super()._apply(fn, recurse)  # to another device or type
+        self._lay_out()
+        return moved
 
     def _embedding(self, sigma: Tensor, labels: Tensor | None) -> Tensor:
         embedding = self.embed(self.noise(sigma.log() / 4))
@@ -183,7 +214,11 @@ class UNet(nn.Module):
         for stage in self.up:
             skip = skips.pop()
             if h.shape[-2:] != skip.shape[-2:]:
-                h = functional.interpolate(h, size=skip.shape[-2:], mode="nearest")
+                size = (skip.shape[-2], skip.shape[-1])
+                if self.training:
+                    h = _Upsampled.apply(h, size)
+                else:
+                    h = functional.interpolate(h, size=size, mode="nearest")
             h = run(stage, torch.cat([h, skip], dim=1))
         h = self.leave(functional.silu(self.norm(h)))
         if self.patch > 1:

@@ -16,7 +16,8 @@ class FlatWeights:
     """The parameters of a network as views into one vector.
 
     Args:
-        net: its parameters keep their names, shapes and values, and lie in `vector` afterwards.
+        net: its parameters keep their names, shapes, values and order of memory (contiguous, or
+            channels_last), and lie in `vector` afterwards.
 
     Attributes:
         vector: (n,) all weights, each parameter followed by zeros up to the next cache line.
@@ -25,6 +26,7 @@ class FlatWeights:
     def __init__(self, net: nn.Module) -> None:
         self.parameters = list(net.parameters())
         padded = [-(-p.numel() // ALIGNED) * ALIGNED for p in self.parameters]
+        self._last = [_channels_last(p) for p in self.parameters]
         self.gaps = [room - p.numel() for room, p in zip(padded, self.parameters, strict=True)]
         self.vector = self._joined([p.data for p in self.parameters])
         self._padded = padded
@@ -47,13 +49,23 @@ class FlatWeights:
         return vector
 
     def _views(self, vector: Tensor) -> list[Tensor]:
-        parts = zip(vector.split(self._padded), self.parameters, strict=True)
-        return [part[: p.numel()].view(p.shape) for part, p in parts]
+        views = []
+        for part, p, last in zip(
+            vector.split(self._padded), self.parameters, self._last, strict=True
+        ):
+            flat = part[: p.numel()]
+            shape = p.permute(0, 2, 3, 1).shape if last else p.shape
+            views.append(flat.view(shape).permute(0, 3, 1, 2) if last else flat.view(shape))
+        return views
 
     def _joined(self, parts: Sequence[Tensor]) -> Tensor:
         pieces: list[Tensor] = []
-        for part, gap in zip(parts, self.gaps, strict=True):
-            pieces.append(part.reshape(-1))
+        for part, gap, last in zip(parts, self.gaps, self._last, strict=True):
+            pieces.append((part.permute(0, 2, 3, 1) if last else part).reshape(-1))
             if gap:
                 pieces.append(part.new_zeros(gap))
         return torch.cat(pieces)
+
+
+def _channels_last(p: Tensor) -> bool:
+    return p.ndim == 4 and not p.is_contiguous() and p[0].permute(1, 2, 0).is_contiguous()
