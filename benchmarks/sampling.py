@@ -1,4 +1,5 @@
-"""Images per CPU second, 28 x 28 at 25 evaluations: whole calls of each library's own sampler.
+"""Images per CPU second, 28 x 28 at 25 evaluations: whole calls of each library's own sampler; and one
+evaluation of our network by ONNX Runtime, in int8 and in bfloat16.
 
 Untrained networks: how long a sampler takes does not depend on the weights.
 """
@@ -7,30 +8,31 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import azula.denoise
-import azula.noise
-import azula.sample
-import diffusers
 import numpy as np
-import smalldiffusion
 import torch
-import unets
 from interleave import Seconds, cpu_seconds, table
 from run import markdown
 from torch import Tensor, nn
 
 from sgm_core.config.training import SamplingConfig
 from sgm_core.denoise import Denoiser
+from sgm_core.export.graph import network_graph
+from sgm_core.export.int8 import int8_graph
+from sgm_core.export.onnx_network import OnnxNetwork
+from sgm_core.export.pairs import draw_pairs
 from sgm_core.generate import generate
 from sgm_core.heap import keep_memory
+from sgm_core.model import ScoreModel
 from sgm_core.preconditioning import Preconditioning
 from sgm_core.process import make_process
 from sgm_core.space import DataSpace, describe
 
 N, NFE, ROUNDS = 32, 25, 4
-SHAPE = (N, 1, unets.SIDE, unets.SIDE)
+SIDE = 28
+SHAPE = (N, 1, SIDE, SIDE)
 
 
 def own(net: nn.Module) -> Callable[[], object]:
@@ -43,7 +45,9 @@ def own(net: nn.Module) -> Callable[[], object]:
     )
 
 
-def _diffusers(peer: unets.Contestant, start: Tensor) -> None:
+def _diffusers(peer: Any, start: Tensor) -> None:
+    import diffusers
+
     schedule = diffusers.DDIMScheduler(1000)
     schedule.set_timesteps(NFE)
     x = start
@@ -51,19 +55,27 @@ def _diffusers(peer: unets.Contestant, start: Tensor) -> None:
         x = schedule.step(peer.net(x, t).sample, t, x).prev_sample
 
 
-def _smalldiffusion(peer: unets.Contestant, start: Tensor) -> None:
+def _smalldiffusion(peer: Any, start: Tensor) -> None:
+    import smalldiffusion
+
     sigmas = smalldiffusion.ScheduleLogLinear(1000, 0.01, 80.0).sample_sigmas(NFE)
     for _ in smalldiffusion.samples(peer.net, sigmas, gam=2, xt=start * sigmas[0]):
         pass
 
 
-def _azula(peer: unets.Contestant, start: Tensor) -> None:
+def _azula(peer: Any, start: Tensor) -> None:
+    import azula.denoise
+    import azula.noise
+    import azula.sample
+
     denoiser = azula.denoise.KarrasDenoiser(peer.net, azula.noise.VPSchedule())
     azula.sample.DDIMSampler(denoiser, steps=NFE, silent=True)(start)
 
 
 def measure() -> dict[str, Any]:
-    """Return images per CPU second of ours, plain and recommended network, and of the peers."""
+    """Return `rows`, images per CPU second of ours and the peers, and `variants` of our network."""
+    import unets
+
     torch.set_num_threads(1)
     keep_memory()
     calls = {
@@ -83,18 +95,46 @@ def measure() -> dict[str, Any]:
     rows = table(best, "ours")
     for row in rows:
         row["images_per_cpu_second"] = 1e3 * N / float(np.float64(row["ms"]))
-    return {"rows": rows, "nfe": NFE, "n": N}
+    return {"rows": rows, "variants": _variants(unets.OWN), "nfe": NFE, "n": N}
 
 
 def tables(result: dict[str, Any]) -> dict[str, str]:
     """`images`: images per CPU second."""
     rows = [[r["name"], r["images_per_cpu_second"], r["own_is_faster_by"]] for r in result["rows"]]
-    return {"images": markdown(["", "images per CPU s", "ours / it"], rows)}
+    variants = [[r["name"], r["ms"], 1 / r["own_is_faster_by"]] for r in result["variants"]]
+    return {
+        "images": markdown(["", "images per CPU s", "ours / it"], rows),
+        "variants": markdown(["one evaluation of 32 images", "ms", "times as fast"], variants),
+    }
 
 
-def _call(
-    name: str, loop: Callable[[unets.Contestant, Tensor], None], last: bool
-) -> Callable[[], object]:
+def _variants(net: dict[str, Any]) -> list[dict[str, object]]:
+    """The network as published: eager, under autocast, by ONNX Runtime, in int8."""
+    model = ScoreModel(img_size=SIDE, num_channels=1, net={"kind": "unet", **net})
+    pairs = draw_pairs(model, np.random.default_rng(0).integers(0, 256, (64, *SHAPE[1:])), None)
+    graph = network_graph(model)
+    arguments = next(pairs.batches(N))
+    plain = model.denoiser().net.eval()
+    nets = {
+        "float32": plain,
+        "ONNX Runtime": OnnxNetwork(graph.SerializeToString()),
+        "int8": OnnxNetwork(int8_graph(graph, pairs).SerializeToString()),
+    }
+
+    def call(forward: nn.Module, precision: AbstractContextManager[object]) -> None:
+        with torch.no_grad(), precision:
+            forward(*arguments)
+
+    calls: dict[str, Callable[[], object]] = {
+        name: lambda forward=forward: call(forward, nullcontext()) for name, forward in nets.items()
+    }
+    calls["bfloat16"] = lambda: call(plain, torch.autocast("cpu", torch.bfloat16))
+    return table(cpu_seconds(calls, 2 * ROUNDS), "float32")
+
+
+def _call(name: str, loop: Callable[[Any, Tensor], None], last: bool) -> Callable[[], object]:
+    import unets
+
     peer = unets.PEERS[name]()
     start = torch.randn(SHAPE)
     if last:

@@ -173,8 +173,10 @@ class UNet(nn.Module):
                 weight.data = weight.data.contiguous(memory_format=order)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        moved = super()._apply(fn, recurse)  # to another device or type
-        self._lay_out()
+        before = self.leave.weight.device.type
+        moved = super()._apply(fn, recurse)  # to another device, type or order
+        if "cpu" == self.leave.weight.device.type or before == "cpu":  # on a GPU: as asked for
+            self._lay_out()
         return moved
 
     def _embedding(self, sigma: Tensor, labels: Tensor | None) -> Tensor:
