@@ -175,7 +175,7 @@ class UNet(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         before = self.leave.weight.device.type
         moved = super()._apply(fn, recurse)  # to another device, type or order
-        if "cpu" == self.leave.weight.device.type or before == "cpu":  # on a GPU: as asked for
+        if "cpu" in (before, self.leave.weight.device.type):  # on a GPU: as asked for
             self._lay_out()
         return moved
 
