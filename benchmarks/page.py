@@ -2,13 +2,14 @@
 
     python benchmarks/page.py [--folder BUNDLES]      default: the registry's champions
 
-For every model, drawn on this device and by the server: seconds from opening the address to the first
-frame on the canvas and to the last one, milliseconds a step as the page tells, and the largest time
-between two animation frames from then on, which is how long the page did not answer. Then Learn: training
-steps a second, and the largest gap while it trains and draws.
+For every model, drawn on this device and by the server (2,000 of a model of points): seconds from opening
+the address to the first frame on the canvas and to the last one, milliseconds a step as the page tells,
+and how long the page did not answer: the largest time between two animation frames from the first one on,
+and the longest task of the page's own thread in CPU time. Then Learn: training steps a second, and a CPU
+second of the Worker (the samples that it draws beside are in both), and the same two.
 
-Needs Debian's package chromium and the Python package playwright. A gap is wall time: on a busy machine
-it grows with the load and not with the page.
+Needs Debian's package chromium and what the tests need. Gaps and steps a second are wall time: on a busy
+machine they tell of the load, which CPU times do not.
 """
 
 from __future__ import annotations
@@ -16,12 +17,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
-import signal
-import subprocess
 import sys
+import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,8 +28,11 @@ from typing import Any
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from studio_browser import launched  # noqa: E402
+from studio_server import serving  # noqa: E402
+
 # Records the largest time between two animation frames since `gap.largest` was last set to 0.
 GAPS = """
 window.gap = {largest: 0};
@@ -43,42 +44,58 @@ window.gap = {largest: 0};
 })(0);
 """
 TRAINING = 20  # seconds
+WORKER = "DedicatedWorker thread"
+MANY = 2000  # points of a cloud
 LAST = "() => / · (server|this device)$/.test(document.querySelector('.facts')?.textContent)"
 
 
 @contextmanager
-def serving(folder: Path | None) -> Iterator[str]:
-    """Run `sgm studio`; yield its address."""
-    command = [sys.executable, "-m", "flows", "studio", "--port", "0"]
-    command += ["--folder", str(folder)] if folder else []
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().split()[0]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+def watched(browser: Browser, page: Page, row: dict[str, Any]) -> Iterator[None]:
+    """Note the largest gap between frames, and the longest task of the page's thread in CPU time."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "trace.json")
+        browser.start_tracing(page=page, path=file, categories=["toplevel", "__metadata"])
+        page.evaluate("gap.largest = 0")
+        yield
+        row["largest gap ms"] = page.evaluate("gap.largest")
+        browser.stop_tracing()
+        events = json.loads(file.read_text())["traceEvents"]
+    longest = max(tasks(events, "CrRendererMain"))
+    row |= {"longest task CPU ms": longest, "Worker CPU s": sum(tasks(events, WORKER)) / 1000}
 
 
-def draws(browser: Browser, address: str, model: dict[str, Any], place: str) -> dict[str, Any]:
+def tasks(events: list[dict[str, Any]], thread: str) -> list[float]:
+    """Return the CPU milliseconds of every task of the threads with this name."""
+    named = [e for e in events if e["name"] == "thread_name" and e["args"]["name"] == thread]
+    own = {(e["pid"], e["tid"]) for e in named}
+    return [
+        e["tdur"] / 1000
+        for e in events
+        if "tdur" in e and e["name"].endswith("RunTask") and (e["pid"], e["tid"]) in own
+    ]
+
+
+def draws(
+    browser: Browser, address: str, model: dict[str, Any], place: str, n: int
+) -> dict[str, Any]:
     """Measure one picture."""
     page = opened(browser)
     begin = time.perf_counter()
-    name = f"model={model['name']}&version={model['version']}&seed=1&on={place}"
+    name = f"model={model['name']}&version={model['version']}&seed=1&n={n}&on={place}"
     page.goto(f"{address}/#create?{name}")
-    page.wait_for_function("() => /^Step /.test(document.querySelector('.facts')?.textContent)")
+    page.wait_for_function(
+        "() => /^(Step|\\d+ steps) /.test(document.querySelector('.facts')?.textContent)"
+    )
+    row = {"model": f"{model['name']}, {place}, n={n}"}
     first = time.perf_counter() - begin
-    page.evaluate("gap.largest = 0")
-    page.wait_for_function(LAST)
-    last = time.perf_counter() - begin
+    with watched(browser, page, row):
+        page.wait_for_function(LAST)
+        last = time.perf_counter() - begin
     facts = str(page.locator(".facts").text_content())
-    gap = page.evaluate("gap.largest")
     page.close()
     step = next(part for part in facts.split(" · ") if "per step" in part)
-    return {
-        "model": f"{model['name']}, {place}", "first frame s": first, "last frame s": last,
-        "step": step.removesuffix(" per step"), "largest gap ms": gap,
-    }  # fmt: skip
+    step = step.removesuffix(" per step")
+    return row | {"first frame s": first, "last frame s": last, "step": step}
 
 
 def trains(browser: Browser, address: str) -> dict[str, Any]:
@@ -89,13 +106,14 @@ def trains(browser: Browser, address: str) -> dict[str, Any]:
         "() => Number(/after (\\d+)/.exec(document.querySelector('.loss canvas').ariaLabel)?.[1])"
     )
     page.wait_for_function(f"{count} > 20")
-    page.evaluate("gap.largest = 0")
-    before, begin = page.evaluate(count), time.perf_counter()
-    page.wait_for_timeout(1000 * TRAINING)
-    after, seconds = page.evaluate(count), time.perf_counter() - begin
-    gap = page.evaluate("gap.largest")
+    row: dict[str, Any] = {}
+    with watched(browser, page, row):
+        before, begin = page.evaluate(count), time.perf_counter()
+        page.wait_for_timeout(1000 * TRAINING)
+        after, seconds = page.evaluate(count), time.perf_counter() - begin
     page.close()
-    return {"training steps per s": (after - before) / seconds, "largest gap ms": gap}
+    each = {"a CPU s of the Worker": (after - before) / row["Worker CPU s"]}
+    return {"training steps a s": (after - before) / seconds} | each | row
 
 
 def opened(browser: Browser) -> Page:
@@ -111,15 +129,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write what was measured")
     given = parser.parse_args()
     rows = []
-    with serving(given.folder) as address, sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or "/usr/bin/chromium"
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        with urllib.request.urlopen(f"{address}/api/models") as answer:
-            models = json.load(answer)["models"]
+    folder = ["--folder", str(given.folder)] if given.folder else []
+    with serving(*folder) as studio, sync_playwright() as playwright:
+        browser = launched(playwright)
+        models = studio.json("/api/models")["models"]
         for model in [m for m in models if "champion" in m["aliases"]]:
             for place in ("device", "server") if model["browser"] else ("server",):
-                rows.append(draws(browser, address, model, place))
-        rows.append(trains(browser, address))
+                n = MANY if model["kind"] == "points" else 1
+                rows.append(draws(browser, studio.address, model, place, n))
+        rows.append(trains(browser, studio.address))
         browser.close()
     for row in rows:
         print(

@@ -9,12 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
-import shutil
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +17,11 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync", "--hide-scrollbars"]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from studio_browser import launched  # noqa: E402
+from studio_server import serving  # noqa: E402
+
 DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 780}
 TALL = {"width": 1280, "height": 1160}
 FACTS = "() => / · (server|this device)$/.test(document.querySelector('.facts').textContent)"
@@ -86,20 +84,6 @@ def small(picture: bytes) -> Image.Image:
     return Image.open(io.BytesIO(picture)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
 
 
-@contextmanager
-def serving(folder: Path | None) -> Iterator[str]:
-    """Run `sgm studio`; yield its address."""
-    command = [sys.executable, "-m", "flows", "studio", "--port", "0"]
-    command += ["--folder", str(folder)] if folder else []
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().split()[0]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, help="bundles; default: the registry's champions")
@@ -107,15 +91,15 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of pictures")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    with serving(given.folder) as address, sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or "/usr/bin/chromium"
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    folder = ["--folder", str(given.folder)] if given.folder else []
+    with serving(*folder) as studio, sync_playwright() as playwright:
+        browser = launched(playwright, "--hide-scrollbars")
         for name, fragment, scheme, window, act, whole in SHOTS:
             if given.only and name not in given.only:
                 continue
             page = browser.new_page(viewport=window, color_scheme=scheme)
             page.set_default_timeout(60_000)
-            page.goto(f"{address}/#{fragment}")
+            page.goto(f"{studio.address}/#{fragment}")
             act(page)
             page.mouse.move(0, 0)
             page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")

@@ -28,6 +28,11 @@ FLAGS += ["--disable-component-update", "--disable-sync"]
 Opener = Callable[..., Any]
 
 
+def launched(playwright: Any, *flags: str) -> Any:
+    """Start Chromium; docs/make_studio.py and benchmarks/page.py do it, too."""
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+
+
 def train_models(folder: Path) -> None:
     """Train points and pictures with classes for seconds, and save them under their names."""
     random = np.random.default_rng(0)
@@ -85,7 +90,7 @@ def browser() -> Iterator[Any]:
     if not Path(CHROMIUM).exists():
         pytest.skip("there is no chromium; install Debian's package chromium")
     with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        chromium = launched(started)
         yield chromium
         chromium.close()
 

@@ -47,10 +47,26 @@ MODELS: dict[str, dict[str, Any]] = {
         "training": {"parametrisation": "native"},
     },
 }
+# What publishing makes of them: fewer channels inside blocks; and groups of a given size, also where
+# pruning left a number of channels that they do not divide.
+SHAPED: dict[str, dict[str, Any]] = {
+    "points pruned": {
+        **MODELS["points"],
+        "net": {**MODELS["points"]["net"], "inner": [5, 9]},
+    },
+    "images pruned": {
+        **MODELS["images with classes"],
+        "net": {**MODELS["images with classes"]["net"], "inner": [4, 8, 6, 8, 8, 4, 4]},
+    },
+    "images in groups": {
+        **MODELS["images"],
+        "net": {"kind": "unet", "channels": 16, "group": 4, "inner": [8, 16, 12, 9, 16, 4, 8]},
+    },
+}
 
 
 def model_of(name: str) -> ScoreModel:
-    model = ScoreModel(**MODELS[name])
+    model = ScoreModel(**{**MODELS, **SHAPED}[name])
     generator = torch.Generator().manual_seed(0)
     for weight in model.net.parameters():
         if not weight.any():

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save
 from studio_jobs import ROOT, STATIC, floats, packed, run_jobs
-from studio_models import MODELS, model_of
+from studio_models import MODELS, SHAPED, model_of
 
 from sgm_core.config.process import PROCESSES
 from sgm_core.control.api import edit, inpaint, interpolate
@@ -29,6 +29,7 @@ from sgm_core.weighting import multipliers
 
 TIMES = [1e-7, 1e-5, 1e-3, 0.03, 0.3, 0.7, 0.999]
 # A tolerance at which an accepted step stays accepted when a bit changes, and some options.
+HOMES = ("vp", "cld")
 OPTIONS = {"ode": {"rtol": 1e-6, "atol": 1e-6}, "multistep": {"order": 3}, "ddim": {"eta": 0.5}}
 
 
@@ -36,8 +37,9 @@ def runs(name: str, full: bool = False) -> Iterator[tuple[str, str]]:
     """Processes and samplers that a model is run with: all that fit, or what covers every one once."""
     for process, params in PROCESSES.items():
         for sampler in SAMPLERS:
-            usual, known = sampler == DEFAULT_SAMPLER, process in ("vp", "cld")
-            some = (usual or known) if name == "points" else (usual and known)
+            usual = sampler == DEFAULT_SAMPLER
+            home = "vp" if sampler_fits(sampler, False) else "cld"  # of a sampler
+            some = usual or process == home if name == "points" else usual and process in HOMES
             if sampler_fits(sampler, params.langevin) and (full or some):
                 yield process, sampler
 
@@ -70,7 +72,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.models = {name: model_of(name) for name in MODELS}
+        self.models = {name: model_of(name) for name in (*MODELS, *SHAPED)}
         self.jobs: dict[Any, dict[str, Any]] = {}
         for name, model in self.models.items():
             model.save(folder / name)
@@ -109,6 +111,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         job: dict[str, Any] = {k: packed(v) for k, v in given.items() if v is not None}
         job |= {"model": name, "labels": given["labels"].tolist() if model.labels else None}
         bench.add(("forward", name), "forward", **job)
+        if name in SHAPED:
+            bench.add(("run", name), "generate", model=name, options={"n": 2, "seed": 3})
+            continue
         half = save({k: v.half().contiguous() for k, v in model.net.state_dict().items()})
         (bench.folder / name / "model.fp16.safetensors").write_bytes(half)
         load = {"file": "model.fp16.safetensors", "sha256": hashlib.sha256(half).hexdigest()}
@@ -174,13 +179,18 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return bench
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, *SHAPED])
 def test_forward_is_that_of_pytorch(bench: Bench, name: str) -> None:
     model = bench.models[name]
     with torch.no_grad():
         expected = model.net(**network_inputs(model)).numpy()
     found = floats(bench.answer(("forward", name)), expected.shape)
     np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", SHAPED)
+def test_pruned_networks_and_groups_draw_the_same(bench: Bench, name: str) -> None:
+    same_items(bench.answer(("run", name)), bench.models[name].generate(2, seed=3))
 
 
 def check_run(bench: Bench, name: str, process: str, sampler: str) -> None:
