@@ -3,6 +3,7 @@
     store   bundles/KEY            the variants of (weights, sampling, parameters, data, code)
     run     bundle/version-N-HASH  the same with bundle.json, which names the version
     tag     sgm.bundle             {"uri", "sha256" of bundle.json, "key"}: only of a verified bundle
+    card    the version's text     ends with a table of the variants, which is the bundle's README.md, too
 
 The folder's name has the manifest's hash, so that a bundle which is made anew replaces no file that
 somebody is reading. Killed anywhere in between, the next call goes on: what is in the store is not
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from flows.project import Project
 
-TAG, KIND, FOLDER = "sgm.bundle", "bundles", "bundle"
+TAG, KIND, FOLDER, README = "sgm.bundle", "bundles", "bundle", "README.md"
 FLOORS = ("max_memorised", "min_coverage", "min_class_share")  # that a variant must hold too
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime")  # another release makes other graphs
 
@@ -183,6 +184,7 @@ def _log(registry: Registry, version: ModelVersion, entry: Entry) -> Bundled:
     """Log the bundle to the version's run, verify what was logged, and only then set the tag."""
     from sgm_core.export.bundle import MANIFEST, write_bundle_manifest
     from sgm_core.export.verify import verify_bundle
+    from sgm_core.report.variants import variants_section, with_variants
 
     name, number, run_id = str(version.name), int(version.version), str(version.run_id)
     with tempfile.TemporaryDirectory(prefix="sgm-bundle-") as place:
@@ -192,6 +194,8 @@ def _log(registry: Registry, version: ModelVersion, entry: Entry) -> Bundled:
             shutil.copyfile(entry.path / file, folder / file)
         variants, more = entry.summary["variants"], {"quality", "notes"}
         about = {key: value for key, value in entry.summary.items() if key in more}
+        section = variants_section(variants, about.get("quality"))
+        (folder / README).write_text(f"# {name}, version {number}\n\n{section}", encoding="utf-8")
         cell_key = str(version.tags.get("sgm.cell_key", ""))
         write_bundle_manifest(folder, name, number, cell_key, variants, about)
         sha256 = sha256_file(folder / MANIFEST)
@@ -204,6 +208,9 @@ def _log(registry: Registry, version: ModelVersion, entry: Entry) -> Bundled:
     with registry.errors():
         registry.client.log_batch(run_id, metrics=metrics_of(found.manifest, entry))
         registry.client.set_model_version_tag(name, str(number), TAG, tag)
+        card = str(registry.client.get_model_version(name, str(number)).description or "")
+        text = with_variants(card, section)
+        registry.client.update_model_version(name, str(number), text)
     return found
 
 

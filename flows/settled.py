@@ -24,6 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.bundling import TOOLS
 from flows.events import INTENT
 from flows.project import SQLITE, Project
 from flows.registry import model_name
@@ -99,7 +100,7 @@ def inputs_of(project: Project, name: str) -> str:
         "raw": raw_state(project.root, dataset),
         "weights": None if weights is None else _state(weights),
         "code": {str(file): _state(file) for file in (*code, *own.values())},
-        "versions": {package: version(package) for package in (*READERS, "scipy")},
+        "versions": {package: version(package) for package in (*READERS, "scipy", *TOOLS)},
         "torch": torch_release(),
         "device": device_class(experiment.training.device),
         "mlflow": project.tracking_uri,

@@ -135,6 +135,11 @@ def test_the_tag_names_what_was_verified_and_the_run_has_the_numbers(
     assert tag["sha256"] == sha256_file(bundled / MANIFEST)
     logged = {k: v for k, v in run.data.metrics.items() if k.startswith("variant.")}
     assert logged["variant.onnx_int8.rmse"] == manifest["variants"]["onnx_int8"]["metrics"]["rmse"]
+    card = version_of(Registry(project), URI).description
+    assert card.count("## Variants") == 1 and card.endswith(
+        (bundled / "README.md").read_text().partition("\n\n")[2]
+    )
+    assert "| onnx_int8 | published |" in card
     assert len(logged) == sum(len(entry["metrics"]) for entry in manifest["variants"].values())
 
 
@@ -193,6 +198,7 @@ def test_wrong_folders_are_refused_before_anything_is_done(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_without_the_data_it_says_what_is_left_out_and_why_a_variant_is_rejected(
     project: Project,
 ) -> None:

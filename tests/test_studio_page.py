@@ -302,7 +302,7 @@ def test_without_a_server_learn_still_works(static_site: str, opened: Opener) ->
 
 
 def test_errors_are_a_sentence_on_the_page(studio: Client, opened: Opener) -> None:
-    page = opened(f"{studio.address}/#create?{BARS}&on=server", allowed=("429",))
+    page = opened(f"{studio.address}/#create?{BARS}&on=server", allowed=("429", "ERR_FAILED"))
     drawn(page)
     page.route(
         "**/api/generate",
@@ -314,6 +314,11 @@ def test_errors_are_a_sentence_on_the_page(studio: Client, opened: Opener) -> No
     )
     page.get_by_role("button", name="Draw another").click()
     page.get_by_text("The server is busy. (again in 3 s)").wait_for()
+    page.route("**/api/generate", lambda route: route.abort())
+    page.get_by_role("button", name="Draw another").click()
+    page.get_by_text("The server cannot be reached").wait_for()
+    page.goto(f"{studio.address}/#create?model=bars&version=9&seed=7&sampler=best&on=device")
+    page.get_by_text("This link asks for version 9, sampler best, which is not here").wait_for()
 
 
 # Draws on one backend in a Worker of its own: {x} or {error}.

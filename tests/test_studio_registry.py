@@ -109,10 +109,10 @@ def test_the_alias_is_followed_and_damaged_files_are_not_served(
             until(lambda: drawn(studio)[0] == 4, "the champion after it", 60)
             team.bundle(3, 4, damaged=True)  # what is served was verified, and stays
             until(lambda: health(studio)[0] == "degraded", "the damaged bundle's end", 60)
-            assert drawn(studio) == (4, expected(3))
+            assert drawn(studio) == (4, expected(3)) and not has_bundle(studio, 4)
             team.bundle(3, 4, damaged=False)
             until(lambda: health(studio) == ("ok", []), "the bundle, after a minute", 150)
-            assert "bundle.json" in files(studio)
+            assert has_bundle(studio, 4)
 
 
 def drawn(studio: Client) -> tuple[int, list[float]]:
@@ -131,7 +131,6 @@ def health(studio: Client) -> tuple[str, list[Any]]:
     return found["status"], found["problems"]
 
 
-def files(studio: Client) -> list[str]:
-    (model,) = studio.json("/api/models")["models"]
-    status, _, content = studio.ask(f"{model['files']}/bundle.json")
-    return ["bundle.json"] if status == 200 and json.loads(content)["name"] == NAME else []
+def has_bundle(studio: Client, number: int) -> bool:
+    status, _, content = studio.ask(f"/api/models/{NAME}/{number}/files/bundle.json")
+    return status == 200 and json.loads(content)["name"] == NAME

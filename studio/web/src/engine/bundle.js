@@ -18,7 +18,10 @@ export async function readBundle(source, { file, sha256: digest, headers, signal
   if (typeof source === "string") {
     const folder = source.endsWith("/") ? source : `${source}/`;
     const get = async (name) => {
-      const answer = await fetch(folder + name, { headers, signal });
+      const answer = await fetch(folder + name, { headers, signal }).catch((error) => {
+        if (signal?.aborted) throw error;
+        throw new UsageError(`${folder}${name} could not be read (no connection)`);
+      });
       if (!answer.ok) throw new UsageError(`${folder}${name} could not be read (${answer.status})`);
       return answer;
     };

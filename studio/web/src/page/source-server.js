@@ -16,17 +16,18 @@ export function serverSource(limits) {
 }
 
 async function generate(info, request, { onFrame, signal }, limits) {
-  const response = await fetch("api/generate", {
+  const sent = fetch("api/generate", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(bodyOf(info, request, limits)),
     signal,
   });
+  const response = await reached(sent, signal);
   if (!response.ok) throw new Error(await sentence(response));
   let start = {};
   let result = null;
   let last = performance.now();
-  for await (const { event, data } of events(response)) {
+  for await (const { event, data } of unbroken(events(response), signal)) {
     if (event === "start") start = data;
     else if (event === "error") throw new Error(data.detail);
     else if (event === "frame") {
@@ -41,6 +42,26 @@ async function generate(info, request, { onFrame, signal }, limits) {
   }
   if (!result) throw new Error("The server ended the picture early; try again.");
   return result;
+}
+
+// Browsers' own words for a network that fails ("Failed to fetch") help nobody.
+
+async function reached(answer, signal) {
+  try {
+    return await answer;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new Error("The server cannot be reached; see whether it is still running.");
+  }
+}
+
+async function* unbroken(stream, signal) {
+  try {
+    yield* stream;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new Error("The connection to the server broke off in the middle; try again.");
+  }
 }
 
 function bodyOf(info, { image, mask, ...request }, limits) {

@@ -11,7 +11,7 @@ import { remember } from "../route.js";
 import { DEVICE } from "../source.js";
 import { createStage } from "../stage.js";
 import { reducedMotion } from "../theme.js";
-import { labelOf, paramsOf, requestOf, settingsForm, settingsOf } from "./settings.js";
+import { labelOf, paramsOf, requestOf, settingsForm, settingsOf, unmet } from "./settings.js";
 import { createGrid, planOf } from "./variations.js";
 
 const MOST_FRAMES = 60; // of an animation
@@ -136,6 +136,8 @@ export function createView(app) {
       form();
       if (reducedMotion() && fresh) parts.facts("Press Draw another to begin.");
       else draw();
+      const missing = fresh ? null : unmet(params, settings);
+      if (missing) app.notice.show(missing, "error");
     },
     hide() {
       job.stop();

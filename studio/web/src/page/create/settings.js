@@ -19,7 +19,7 @@ export function settingsOf(models, limits, params) {
   const process = info.processes?.includes(params.process) ? params.process : info.process.kind;
   const wished = params.sampler ?? own.sampler;
   const fits = info.fits[process];
-  const sampler = fits.includes(wished) ? wished : fits[0];
+  const sampler = [wished, own.sampler].find((name) => fits.includes(name)) ?? fits[0];
   const options = {};
   for (const [name, option] of Object.entries(info.samplers[sampler] ?? {})) {
     const inherited = sampler === own.sampler ? own.options?.[name] : undefined;
@@ -40,6 +40,23 @@ export function settingsOf(models, limits, params) {
     label: !labels.length ? NONE : label === ANY || !(label < labels.length) ? ANY : label,
     n: info.kind === "points" ? pointsOf(params, info) : 1,
   };
+}
+
+/** What a link asks for and these settings are not, as a sentence; null if they are all that it says. */
+export function unmet(params, settings) {
+  const has = paramsOf(settings);
+  const other = Object.keys(has).filter(
+    (name) =>
+      params[name] !== undefined &&
+      has[name] !== undefined &&
+      params[name] !== String(has[name]) &&
+      !(Number(params[name]) === Number(has[name])),
+  );
+  if (!other.length) return null;
+  const [first] = other; // of another model nothing else can be said
+  const told = first === "model" ? [first] : other;
+  const asked = told.map((name) => `${name} ${params[name]}`).join(", ");
+  return `This link asks for ${asked}, which is not here: what is drawn differs from what it showed.`;
 }
 
 function pointsOf(params, info) {

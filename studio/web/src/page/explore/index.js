@@ -3,6 +3,7 @@
 import { h } from "../dom.js";
 import { icon } from "../icons.js";
 import { createJob } from "../job.js";
+import { findModel } from "../models.js";
 import { remember } from "../route.js";
 import { betweenSection } from "./between.js";
 import { givenSection } from "./given.js";
@@ -37,6 +38,8 @@ export function exploreView(app) {
     ),
   );
 
+  let missing = null; // what a link asked for, in words
+
   /** Show what suits the model; `anew`: it is another one. */
   async function fit(anew) {
     const { info } = choice.state;
@@ -52,8 +55,11 @@ export function exploreView(app) {
     sections.replaceChildren(first ? first.element : why, ...(first ? [between.element] : []));
     between.reset();
     if (!first) return;
+    const told = missing;
+    missing = null;
     await first.begin();
     await between.run();
+    if (told) app.notice.show(told, "error"); // a run clears what was said before it
   }
 
   return {
@@ -78,8 +84,12 @@ export function exploreView(app) {
         info &&
         (!params.model ||
           (params.model === info.name && (!params.version || Number(params.version) === info.version)));
-      if (!same) choice.take(params.model, params.version);
-      else fit(false);
+      if (!same) {
+        const found = findModel(app.models, params.model, params.version);
+        if (params.model && params.model !== found.name)
+          missing = `There is no model ${params.model} here: ${found.name} is shown instead.`;
+        choice.take(params.model, params.version);
+      } else fit(false);
     },
     hide: () => job.stop(),
   };
