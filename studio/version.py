@@ -38,6 +38,8 @@ from studio.batcher import Batcher, Observe
 
 # What the engine in the page can compute.
 BROWSER_NETS = ("mlp", "unet")
+# And what a visitor need not wait for: 8 million weights, one evaluation of which takes seconds there.
+BROWSER_BYTES = 32_000_000
 
 
 @dataclass(eq=False)
@@ -241,6 +243,12 @@ class Opened:
             return f"its network {net} is known to the server only"
         if self.config["net"].get("patch", 1) > 1:
             return "its network works on patches of pixels, which the server only knows"
+        size = self.manifest["files"][WEIGHTS]["bytes"]
+        if size > BROWSER_BYTES:
+            return (
+                f"its weights are {size / 1e6:.0f} MB, and the page fetches up to "
+                f"{BROWSER_BYTES / 1e6:.0f} MB"
+            )
         return ""
 
     def files(self) -> str:

@@ -76,7 +76,7 @@ def test_reduced_motion_waits_for_a_press(studio: Client, opened: Opener) -> Non
     assert page.get_by_role("button", name="Play", exact=True).is_visible()  # nothing moves
 
 
-@pytest.mark.parametrize("place", ["device", "server"])
+@pytest.mark.parametrize("place", ["device", pytest.param("server", marks=pytest.mark.slow)])
 def test_stop_stops_at_once(studio: Client, opened: Opener, place: str) -> None:
     page = opened(f"{studio.address}/#create?model=ring&seed=1&n=2000&steps=1000&on={place}")
     page.wait_for_function("() => /^Step /.test(document.querySelector('.facts').textContent)")
@@ -176,7 +176,7 @@ def test_keyboard_alone(studio: Client, opened: Opener) -> None:
     drawn(page)
 
 
-@pytest.mark.parametrize("place", ["device", "server"])
+@pytest.mark.parametrize("place", ["device", pytest.param("server", marks=pytest.mark.slow)])
 def test_brush_with_the_keyboard_and_filling_in(studio: Client, opened: Opener, place: str) -> None:
     page = opened(f"{studio.address}/#explore?model=bars&on={place}")
     pad = page.locator(".pad canvas")
@@ -254,7 +254,7 @@ def test_phone_needs_no_sideways_scroll(studio: Client, opened: Opener, view: st
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_finds_nothing(studio: Client, opened: Opener, scheme: str) -> None:
     if not AXE.exists():
         pytest.skip("axe-core is not there; run: npm ci --ignore-scripts in studio/web")

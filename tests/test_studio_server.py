@@ -47,7 +47,7 @@ def models(folder: Path) -> dict[str, ScoreModel]:
 
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[Client]:
-    with serving("--folder", str(folder), "--requests", "24", "--max-steps", "900") as client:
+    with serving("--folder", str(folder), "--requests", "16", "--max-steps", "900") as client:
         yield client
 
 
@@ -154,7 +154,7 @@ def test_frames_come_as_often_as_asked(client: Client) -> None:
 def test_a_sample_does_not_depend_on_who_else_asks(
     client: Client, models: dict[str, ScoreModel]
 ) -> None:
-    """Twenty at once, of two models and many settings: each gets what it gets alone."""
+    """Fifteen at once, of two models and many settings: each gets what it gets alone."""
     kinds: list[dict[str, Any]] = [
         {"model": "sgm-rolls", "steps": 20},
         {"model": "sgm-rolls", "steps": 20, "n": 3, "frames": False},
@@ -162,9 +162,9 @@ def test_a_sample_does_not_depend_on_who_else_asks(
         {"model": "sgm-digits", "steps": 15, "label": 0},
         {"model": "sgm-digits", "steps": 15, "label": 2, "frames": False},
     ]
-    asked = [{**kinds[i % 5], "seed": 100 * i} for i in range(20)]
+    asked = [{**kinds[i % 5], "seed": 100 * i} for i in range(15)]
     shapes = [models[one["model"]].shape for one in asked]
-    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+    with concurrent.futures.ThreadPoolExecutor(15) as pool:
         together = list(pool.map(lambda shape, one: client.x(shape, **one), shapes, asked))
     for shape, one, x in zip(shapes, asked, together, strict=True):
         np.testing.assert_allclose(x, client.x(shape, **one), rtol=1e-4, atol=FLOAT32)
@@ -333,7 +333,7 @@ LONG = {"model": "sgm-rolls", "n": 2000, "steps": 900, "frames": False}
 
 def test_a_busy_server_says_so_and_a_client_that_leaves_makes_room(client: Client) -> None:
     connections = []
-    for seed in range(24):
+    for seed in range(16):
         connection = client.connect()
         body = json.dumps({**LONG, "seed": seed}).encode()
         connection.request("POST", "/api/generate", body, {"content-type": "application/json"})
@@ -342,15 +342,15 @@ def test_a_busy_server_says_so_and_a_client_that_leaves_makes_room(client: Clien
         connections.append((connection, answer))
     status, headers, content = client.ask("/api/generate", {"model": "sgm-rolls", "steps": 1})
     assert status == 429 and int(headers["retry-after"]) >= 1
-    assert "busy with 24 requests" in json.loads(content)["detail"]
-    assert client.json("/api/health")["requests"] == 24
+    assert "busy with 16 requests" in json.loads(content)["detail"]
+    assert client.json("/api/health")["requests"] == 16
     for connection, answer in connections:
         answer.close()
         connection.close()
     _until(lambda: client.json("/api/health")["requests"] == 0)
     # Nothing is computed for those who left: what is asked now is drawn at once.
     assert client.x(POINT, model="sgm-rolls", steps=2).shape == (1, 2)
-    assert _metric(client, "sgm_studio_clients_left_total") >= 24
+    assert _metric(client, "sgm_studio_clients_left_total") >= 16
     before = _metric(client, "sgm_studio_network_rows_sum")
     time.sleep(0.5)
     assert _metric(client, "sgm_studio_network_rows_sum") == before

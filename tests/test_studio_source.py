@@ -20,7 +20,7 @@ from sgm_core.errors import SgmError, UsageError
 from sgm_core.store.files import read_json, sha256_file
 from studio.catalogue import Catalogue, Entry
 from studio.source import FolderSource, Listing
-from studio.version import Networks
+from studio.version import Networks, Opened
 
 NAME = "sgm-toy"
 
@@ -262,6 +262,18 @@ def test_damage_in_a_folder_keeps_what_is_served(tmp_path: Path) -> None:
         np.testing.assert_array_equal(drawn(catalogue.shelf.find("rolls")), before)
     finally:
         catalogue.stop()
+
+
+def test_what_the_page_cannot_compute_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(points(0), tmp_path, "rolls", 1)
+    opened = Opened(tmp_path, "rolls", 1, Networks())
+    assert opened.browser() == ""
+    monkeypatch.setattr("studio.version.BROWSER_BYTES", 1000)
+    assert "its weights are 0 MB, and the page fetches up to 0 MB" in opened.browser()
+    opened.config["process"] = {"kind": "custom.ou:OU"}
+    assert "which only the server runs" in opened.browser()
 
 
 def test_two_folders_with_one_version_are_told(tmp_path: Path) -> None:

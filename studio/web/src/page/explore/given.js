@@ -5,6 +5,7 @@ import { rollSeed, slider } from "../fields.js";
 import { axes, dots, lookOf, PLANE, planeOf, resize } from "../paint.js";
 import { picture } from "../stage.js";
 import { colours } from "../theme.js";
+import { strengthSlider } from "./strength.js";
 
 const N = 600;
 const STEPS = 200; // of a coordinate's slider
@@ -23,13 +24,7 @@ export function givenSection(choice, job) {
       oninput: () => redraw(),
     }),
   );
-  const strength = slider("Strength of change", {
-    min: 5,
-    max: 100,
-    step: 5,
-    value: 40,
-    format: (v) => `${v} %`,
-  });
+  const strength = strengthSlider();
   const given = h(
     "button",
     { type: "button", class: "primary", onclick: complete },
@@ -114,7 +109,7 @@ export function givenSection(choice, job) {
   }
 
   function vary() {
-    return results({ strength: Number(strength.input.value) / 100 }, "Variations of the point");
+    return results({ strength: strength.share() }, "Variations of the point");
   }
 
   return {

@@ -6,6 +6,7 @@ import { lookOf } from "../paint.js";
 import { createPad } from "./canvas-pad.js";
 import { createGallery } from "./gallery.js";
 import { readPicture } from "./picture-in.js";
+import { strengthSlider } from "./strength.js";
 
 const RESULTS = 6;
 // What is hidden, by the place in the picture: y and x from 0 to 1.
@@ -59,14 +60,7 @@ export function retouchSection(app, choice, job) {
     { type: "button", class: "primary", onclick: complete },
     "Fill in what is hidden",
   );
-  const strength = slider("Strength of change", {
-    min: 5,
-    max: 100,
-    step: 5,
-    value: 40,
-    format: (v) => `${v} %`,
-    onchange: vary,
-  });
+  const strength = strengthSlider(vary);
   const change = h("button", { type: "button", class: "quiet", onclick: vary }, "Draw variations");
   const element = h(
     "section",
@@ -155,7 +149,7 @@ export function retouchSection(app, choice, job) {
   }
 
   function vary() {
-    return results({ strength: Number(strength.input.value) / 100 }, "Variations of your picture");
+    return results({ strength: strength.share() }, "Variations of your picture");
   }
 
   return {
