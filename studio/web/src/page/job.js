@@ -11,12 +11,12 @@ export function createJob(app, busy) {
   let running = null;
   return {
     stop: () => running?.abort(),
-    /** Draw; null if it was stopped or failed. */
-    async run(info, request, onFrame, what) {
+    /** Draw; null if it was stopped or failed. `keep`: nobody asked for it, so what was said stays. */
+    async run(info, request, onFrame, what, { keep = false } = {}) {
       running?.abort();
       const controller = new AbortController();
       running = controller;
-      app.notice.clear();
+      if (!keep) app.notice.clear();
       busy(true);
       const shown = (frame) => {
         app.announce.progress(`${what}: step ${frame.step} of ${frame.steps}`);

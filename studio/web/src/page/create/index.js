@@ -80,10 +80,10 @@ export function createView(app) {
     if (!result) return parts.facts(player.frames.length ? "Stopped." : "");
     parts.facts(summary(result, times, player.steps));
     const quick = result.place === DEVICE && result.seconds < QUICK;
-    if (quick && !grid.filled && !reducedMotion()) vary();
+    if (quick && !grid.filled && !reducedMotion()) vary({ keep: true });
   }
 
-  async function vary() {
+  async function vary({ keep } = {}) {
     const own = settings;
     const plan = planOf(own, requestOf(own));
     grid.begin(own.info, plan.seeds, own.seed);
@@ -101,6 +101,7 @@ export function createView(app) {
         latest = frame.x0;
       },
       `Drawing ${plan.seeds.length} variations`,
+      { keep },
     );
     if (!result || settings.info !== own.info) return;
     latest = null;
