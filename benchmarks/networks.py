@@ -46,7 +46,7 @@ class Peer(nn.Module):
         x = inputs[:, 0]
         if self.last:
             x = x.contiguous(memory_format=torch.channels_last)
-        place = torch.searchsorted(self.levels, sigma).float() / len(self.levels)
+        place = torch.searchsorted(self.levels, sigma.contiguous()).float() / len(self.levels)
         return self.call(x, torch.stack([sigma, place]))
 
 

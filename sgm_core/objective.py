@@ -10,11 +10,11 @@ linear estimate, xi_k - lin . u, for `mixed`; other weights are in sgm_core.weig
 matching is B = chol Sigma with the velocity integrated out; plain DSM draws v_0 as one more noise.
 For `edm` the state is replaced by its sufficient statistic y = x_0 + sigma_eff eps, equal in law.
 
-Tails: noise of few coordinates now and then takes a sampler some standard deviations off all data of
-its level, where training has been nearly never; the network's answer there is arbitrary, and the sample
-is lost. With `tails` a share of the items gets TAIL times its noise, label and target unchanged in
-meaning. Where the plain noise has its bulk that share has TAIL^-d of its density and changes D by as
-little; out there it is all that the network sees, and its answer the nearest data's.
+Tails: with few coordinates, chance now and then takes a sampler four or more standard deviations off all
+data of its level, where training has hardly ever been; the network's answer there is arbitrary, and the
+sample is lost. With `tails` that share of the items gets TAIL times its level's noise. Among the plain
+noise it makes up TAIL^-d of its share and changes D by as little; farther out it is all that the network
+has seen, and the answer is the nearest data.
 
 Times: drawn from a fixed table of quantiles of their law, so that all float64 kernel coefficients
 are computed once, exactly, and a step only gathers rows. Inputs and target are linear in x_0 and xi
