@@ -107,9 +107,13 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
         steps = round(seconds / row["step_seconds"])
         ms = 1e3 * row["step_seconds"]
         rows.append([row["name"], row["parameters"], ms, steps, seconds, f"{loss:.4f}"])
-    text = markdown(head, rows)
-    return {"loss": f"{text}\n\nOurs reached the loss of the best peer ({result['best']}, "
-            f"{result['loss']:.4f}) in {result['ratio']:.2f} of its CPU time."}  # fmt: skip
+    said = (
+        "did not reach"
+        if result["ratio"] is None
+        else f"needed {result['ratio']:.2f} of its CPU time for"
+    )
+    end = f"Ours {said} the loss of the best peer, {result['best']} ({result['loss']:.4f})."
+    return {"loss": f"{markdown(head, rows)}\n\n{end}"}
 
 
 def _steps(data: Any, objective: Objective, settings: dict[str, Any], net: nn.Module) -> Any:
@@ -158,5 +162,5 @@ def _when(rows: list[dict[str, Any]]) -> dict[str, Any]:
     own, peers = rows[0]["curve"], rows[1:]
     best = min(peers, key=lambda row: row["curve"][-1][1])
     end, loss = best["curve"][-1]
-    reached = next((seconds for seconds, value in own if value <= loss), float("inf"))
-    return {"best": best["name"], "loss": loss, "ratio": reached / end}
+    reached = next((seconds / end for seconds, value in own if value <= loss), None)
+    return {"best": best["name"], "loss": loss, "ratio": reached}
