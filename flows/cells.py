@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Crashed, Failed
 
+from flows.agreement import refusal
 from flows.executors import LocalProcesses, Stopped
 from flows.progress import logged
 from flows.project import Project
 from flows.pulling import pull_data
 from sgm_core.device import gpus
-from sgm_core.errors import SgmError
+from sgm_core.errors import SgmError, UsageError
 from sgm_core.job import Job
 
 
 @flow(name="cells", flow_run_name="{label}", persist_result=False, validate_parameters=False)
-def cells(jobs: list[str], label: str) -> State[Any]:
+def cells(
+    jobs: list[str], label: str, expected: list[dict[str, str]], asked: dict[str, str]
+) -> State[Any]:
     """Compute jobs one after the other; results go into the store that they name.
 
     One that fails leaves the others to finish; the message of the state tells why, by cell.
@@ -27,16 +31,18 @@ def cells(jobs: list[str], label: str) -> State[Any]:
     Args:
         jobs: as `Job.to_json` writes them.
         label: how the run is called.
+        expected: for each job its `name`, its `key` (`flows.agreement`) and the digest of its
+            `reference`.
+        asked: `flows.agreement.origin` of the grid.
     """
     log, failures = get_run_logger(), {}
     emit, project = logged(log), Project.find()
     # A cell gets all GPUs of this worker: there may be several (`training.devices`).
     with LocalProcesses(1, [",".join(gpus())]) as executor:
-        for text in jobs:
-            job = Job.from_json(text)
-            name = job.spec.name
+        for text, wanted in zip(jobs, expected, strict=True):
+            name = wanted["name"]
             try:
-                pull_data(project, job.dataset.name, log.info, job.spec.data_digest)
+                job = _agreed(text, wanted, asked, project, log.info)
                 outcome = executor.run(job, emit)
                 log.info("%s: %s", name, "found in the store" if outcome.cached else "finished")
             except Stopped as error:
@@ -47,3 +53,25 @@ def cells(jobs: list[str], label: str) -> State[Any]:
     if failures:
         return Failed(message=json.dumps(failures))
     return Completed(message=f"{len(jobs)} cells")
+
+
+def _agreed(
+    text: str,
+    wanted: dict[str, str],
+    asked: dict[str, str],
+    project: Project,
+    log: Callable[[str], None],
+) -> Job:
+    """Read a job, get its data, and make sure that it is here what it is for the grid.
+
+    Raises:
+        SgmError: the data cannot be got, or it would be another cell here.
+    """
+    try:
+        job = Job.from_json(text)
+    except UsageError:  # another commit writes other jobs
+        raise SgmError(refusal(None, "", asked)) from None
+    pull_data(project, job.dataset.name, log, job.spec.data_digest, wanted["reference"])
+    if reason := refusal(job, wanted["key"], asked):
+        raise SgmError(reason)
+    return job

@@ -11,6 +11,7 @@ result is read from the store and never from Prefect; Prefect's word is only why
 The idempotency key of a chunk is its cells and the attempt: a parent that was killed and started again
 finds the runs of the first one and waits for them. A run that crashed (its machine died) is asked for
 again a bounded number of times; two that work on one cell after all are kept apart by the store's lease.
+Each job carries the key that is expected, and an agent with other code refuses it (flows.agreement).
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from flows.agreement import key_of, origin
 from flows.executors import RETRIES, Stopped
 from flows.server import address
 from flows.stopping import Stoppable
 from sgm_core.cell import Emit, Job, Outcome, lookup
 from sgm_core.errors import SgmError
+from sgm_core.spec import digest_of
 from sgm_core.store.files import sha256_bytes
 
 if TYPE_CHECKING:
@@ -137,7 +140,9 @@ class PrefectPool(Stoppable):
             if self._dispatcher is None:
                 self._dispatcher = threading.Thread(target=self._dispatch, daemon=True)
                 self._dispatcher.start()
-        self._asked.put(ticket)
+            self._asked.put(
+                ticket
+            )  # within the guard: a dispatcher that ends answers it, or a new one
         ticket.done.wait()
         if self._stopping.is_set() and ticket.state is None:
             raise stopped
@@ -164,9 +169,9 @@ class PrefectPool(Stoppable):
     def _give_up(self, tickets: Sequence[_Ticket], text: str) -> None:
         with self._guard:
             self._dispatcher = None
-        with contextlib.suppress(queue.Empty):
-            while True:
-                tickets = [*tickets, self._asked.get_nowait()]
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    tickets = [*tickets, self._asked.get_nowait()]
         for ticket in tickets:
             ticket.error = f"the Prefect server failed: {text}; run again to go on"
             ticket.done.set()
@@ -189,6 +194,7 @@ class _Watch:
         from prefect.exceptions import ObjectNotFound
 
         self.client = client
+        self.origin = origin()
         try:
             self.deployment = client.read_deployment_by_name(DEPLOYMENT).id
         except ObjectNotFound:
@@ -238,13 +244,18 @@ class _Watch:
 
     def send(self, jobs: Sequence[Job]) -> UUID:
         """Ask for a run of these jobs; one that an earlier parent asked for is taken over."""
-        texts = [job.to_json() for job in jobs]
-        cells = sha256_bytes("\n".join(sorted(map(_key, jobs))).encode())
+        texts, expected = [job.to_json() for job in jobs], [_expected(job) for job in jobs]
+        cells = sha256_bytes("\n".join(sorted(entry["key"] for entry in expected)).encode())
         label = jobs[0].spec.name + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
         for attempt in range(10_000):
             run = self.client.create_flow_run_from_deployment(
                 self.deployment,
-                parameters={"jobs": texts, "label": f"{jobs[0].spec.experiment}: {label}"},
+                parameters={
+                    "jobs": texts,
+                    "label": f"{jobs[0].spec.experiment}: {label}",
+                    "expected": expected,
+                    "asked": self.origin,
+                },
                 idempotency_key=f"{cells}-{attempt}",
             )
             if run.state is None or not run.state.is_final():
@@ -263,10 +274,12 @@ class _Watch:
 
     def cancel(self, under_way: UnderWay) -> None:
         """Cancel what runs: its parent was told to stop."""
+        import httpx
         from prefect.states import Cancelling
 
         for number in under_way:
-            self.client.set_flow_run_state(number, Cancelling(message="the grid was stopped"))
+            with contextlib.suppress(httpx.HTTPError):  # the others are cancelled all the same
+                self.client.set_flow_run_state(number, Cancelling(message="the grid was stopped"))
 
 
 def _unsettled(waiting: Sequence[_Ticket], under_way: UnderWay) -> list[_Ticket]:
@@ -287,9 +300,10 @@ def chunk_size(waiting: int, workers: int, cost: float = 0.0) -> int:
     return min(waiting, most, max(least, math.ceil(waiting / workers)))
 
 
-def _key(job: Job) -> str:
-    """What a job computes."""
-    return job.evaluation_spec(job.spec.key).key
+def _expected(job: Job) -> dict[str, str]:
+    """What an agent must find a job to be, or else refuse it."""
+    reference = digest_of(job.reference / "reference.json", "reference")
+    return {"name": job.spec.name, "key": key_of(job), "reference": reference}
 
 
 def _reason(state: State[Any] | None, job: Job) -> str:

@@ -16,12 +16,16 @@ SECONDS = 3600.0
 
 
 def pull_data(
-    project: Project, experiment: str, log: Callable[[str], None], digest: str = ""
+    project: Project,
+    experiment: str,
+    log: Callable[[str], None],
+    digest: str = "",
+    reference: str = "",
 ) -> None:
     """Get the prepared data and the reference of an experiment from DVC's remote, if they are missing.
 
     Args:
-        digest: of the prepared data that is wanted ("": any).
+        digest, reference: of the prepared data and of its reference that are wanted ("": any).
 
     Raises:
         SgmError: they cannot be got.
@@ -30,9 +34,8 @@ def pull_data(
     files = [folders[0] / "dataset.json", folders[1] / "reference.json"]
 
     def there() -> bool:
-        if not all(file.is_file() for file in files):
-            return False
-        return not digest or digest in files[0].read_text(encoding="utf-8")
+        wanted = zip(files, (digest, reference), strict=True)
+        return all(f.is_file() and d in f.read_text(encoding="utf-8") for f, d in wanted)
 
     if there():
         return

@@ -77,8 +77,7 @@ def running(
 
 
 def state_of(server: dict[str, str], run: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{server['PREFECT_API_URL']}/flow_runs/{run}", timeout=30) as got:
-        return dict(json.load(got)["state"])
+    return dict(answer(f"{server['PREFECT_API_URL']}/flow_runs/{run}")["state"])
 
 
 def objects(
@@ -88,17 +87,23 @@ def objects(
 
 
 def call(server: dict[str, str], path: str, body: dict[str, Any]) -> Any:
+    return answer(f"{server['PREFECT_API_URL']}/{path}", body)
+
+
+def answer(url: str, body: dict[str, Any] | None = None, **headers: str) -> Any:
+    """What the server answers; while it says that its database is locked, it is asked again.
+
+    Its own client does the same.
+    """
+    data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(
-        f"{server['PREFECT_API_URL']}/{path}",
-        data=json.dumps(body).encode(),
-        headers={"content-type": "application/json"},
+        url, data=data, headers={"content-type": "application/json", **headers}
     )
     for attempt in range(10):
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
+            with urllib.request.urlopen(request, timeout=30) as got:
+                return json.load(got)
         except urllib.error.HTTPError as refused:
-            # The server's word for "SQLite is locked, ask again"; its own client asks again too.
             if refused.code != 503 or attempt == 9:
                 raise
             time.sleep(1)
@@ -107,8 +112,8 @@ def call(server: dict[str, str], path: str, body: dict[str, Any]) -> Any:
 
 def get(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(url, timeout=5) as got:
+            return bool(got.status == 200)
     except OSError:
         return False
 

@@ -6,7 +6,6 @@ All secrets are canaries: words that must turn up nowhere but in the environment
 from __future__ import annotations
 
 import base64
-import json
 import os
 import secrets
 import socket
@@ -24,6 +23,7 @@ from typing import Any
 
 from flows_checkout import ROOT, environment
 from postgres import Postgres, postgres
+from prefect_server import answer
 
 DATABASES = ("prefect", "mlflow", "mlflow_auth")
 
@@ -52,11 +52,7 @@ class Team:
     def call(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """Prefect's API."""
         user = base64.b64encode(self.variables["PREFECT_API_AUTH_STRING"].encode()).decode()
-        headers = {"content-type": "application/json", "authorization": f"Basic {user}"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.prefect}/{path}", data=data, headers=headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        return answer(f"{self.prefect}/{path}", body, authorization=f"Basic {user}")
 
     def environment(self, **more: str) -> dict[str, str]:
         return environment(**self.variables, **more)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from flows_checkout import checkout, environment, evaluated, sgm
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 # The command line with an executor that fails one cell, and the comparison of samplers.
 FLAKY = """

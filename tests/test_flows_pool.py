@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,19 @@ from flows_checkout import checkout, environment, evaluated, finished, sgm
 from prefect_server import call, deploy, objects, running, server, until
 
 __all__ = ["server"]  # the fixture
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 CELLS = Path(".sgm", "store", "cells")
 WORKER = ["flows", "worker", "--slots", "2"]
 
 
-def project(folder: Path, server: dict[str, str], steps: int = 60) -> Path:
+def project(
+    folder: Path, server: dict[str, str], steps: int = 60, experiments: Sequence[str] = ("rolls",)
+) -> Path:
     """A deployed checkout whose data is prepared."""
     checkout(folder, steps=steps)
     for stage in ("prepare", "reference"):
-        assert sgm(folder, stage, "rolls").returncode == 0
+        for experiment in experiments:
+            assert sgm(folder, stage, experiment).returncode == 0
     assert sgm(folder, "init", "--server", **server).returncode == 0
     deploy(folder, server)
     return folder
@@ -72,17 +77,16 @@ def test_a_crashed_run_is_asked_for_again_and_its_cell_goes_on(
             cwd=folder, env=environment(**on_pool(server)), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        until(lambda: any((folder / CELLS).glob("*.work/checkpoint*")), "checkpoint", 120)
-        below = psutil.Process(worker.pid).children(recursive=True)
-        engines = [p for p in below if any("prefect.engine" in word for word in p.cmdline())]
-        engines[0].kill()
-        out, _ = grid.communicate(timeout=400)
+        until(lambda: _engines(folder, worker), "checkpoint", 240)
+        _engines(folder, worker)[0].kill()
+        out, _ = grid.communicate(timeout=900)
     assert grid.returncode == 0, out
     assert "its run crashed" in out and "asking again" in out
     assert len(finished(folder)) == 3
-    states = Counter(run["state_type"] for run in runs(server, known))
-    assert states == {"CRASHED": 1, "COMPLETED": 4}
-    logs = objects(server, "logs")
+    mine = runs(server, known)
+    assert Counter(run["state_type"] for run in mine) == {"CRASHED": 1, "COMPLETED": 4}
+    of_these = {"logs": {"flow_run_id": {"any_": [run["id"] for run in mine]}}}
+    logs = objects(server, "logs", {**of_these, "sort": "TIMESTAMP_DESC"})
     assert any("resumed at step" in entry["message"] for entry in logs)
 
 
@@ -95,7 +99,7 @@ def test_an_interrupted_grid_cancels_its_runs(server: dict[str, str], tmp_path: 
             cwd=folder, env=environment(**on_pool(server)), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        until(lambda: any((folder / CELLS).glob("*.work/checkpoint*")), "checkpoint", 120)
+        until(lambda: any((folder / CELLS).glob("*.work/checkpoint*")), "checkpoint", 240)
         grid.send_signal(signal.SIGTERM)
         out, _ = grid.communicate(timeout=60)
         assert grid.returncode not in (0, None), out
@@ -127,8 +131,42 @@ def test_without_a_worker_it_says_so_and_a_parent_that_comes_back_takes_its_runs
     second = start()
     until(lambda: "no worker of the pool gpu is online" in log.read_text(), "remark", 180)
     with running(WORKER, folder, server):
-        assert second.wait(240) == 0, log.read_text()
+        assert second.wait(900) == 0, log.read_text()
     assert len(runs(server, known)) == 4, "its three runs were taken over; one compares samplers"
+
+
+def test_an_agent_with_other_code_refuses_and_the_grid_says_so(
+    server: dict[str, str], tmp_path: Path
+) -> None:
+    folder, log = project(tmp_path / "project", server, 60, ["again"]), tmp_path / "grid.log"
+    known = {run["id"] for run in runs(server)}
+    with log.open("w") as out:
+        grid = subprocess.Popen(
+            [sys.executable, "-m", "flows", "grid", "again", "--no-publish"],
+            cwd=folder, env=environment(**on_pool(server)), stdout=out, stderr=out,
+        )  # fmt: skip
+    until(lambda: runs(server, known), "run", 60)
+    loop = folder / "sgm_core" / "train" / "loop.py"
+    loop.write_text(loop.read_text() + "OTHER = 1\n")  # what another commit would be
+    with running(WORKER, folder, server):
+        assert grid.wait(900) == 1, log.read_text()
+    assert "vp-mlp-s0: the agent on " in log.read_text()
+    assert "would compute another cell: it has code without a commit" in log.read_text()
+    assert not finished(folder)
+
+
+def _engines(folder: Path, worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Processes of runs below a worker, as far as their cell has a checkpoint."""
+    found = []
+    for engine in psutil.Process(worker.pid).children(recursive=True):
+        with suppress(psutil.Error):
+            if not any("prefect.engine" in word for word in engine.cmdline()):
+                continue
+            names = {f.path for p in engine.children(recursive=True) for f in p.open_files()}
+            locks = [Path(name) for name in names if name.endswith(".lock")]
+            if any(any(lock.with_suffix(".work").glob("checkpoint*")) for lock in locks):
+                found.append(engine)
+    return found
 
 
 def _training(folder: Path) -> list[psutil.Process]:

@@ -10,7 +10,7 @@ from flows_checkout import checkout, evaluated, sgm
 from prefect_server import call, deploy, objects, running, server, state_of, until
 
 __all__ = ["server"]  # the fixture
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_a_scheduled_run_of_the_lifecycle(server: dict[str, str], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from flows_checkout import checkout, environment, sgm
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.mark.parametrize("whole_group", [False, True], ids=["parent", "group"])

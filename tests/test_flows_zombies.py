@@ -12,15 +12,15 @@ from flows_checkout import checkout, finished, sgm
 from prefect_server import call, deploy, objects, running, server, state_of, until
 
 __all__ = ["server"]  # the fixture
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 CELLS = Path(".sgm", "store", "cells")
 WANTED = {"parameters": {"experiment": "again", "name": "vp-mlp-s0"}}
 
 
 @pytest.fixture
 def training(server: dict[str, str], tmp_path: Path) -> tuple[Path, str]:
-    """A project that is deployed, with a cell of minutes; the id of the deployment `cell`."""
-    folder = checkout(tmp_path / "project", steps=40_000)
+    """A project that is deployed, with a cell that takes a while; the id of the deployment `cell`."""
+    folder = checkout(tmp_path / "project", steps=12_000)
     for stage in ("prepare", "reference"):
         assert sgm(folder, stage, "again").returncode == 0
     assert sgm(folder, "init", "--server", **server).returncode == 0
@@ -43,7 +43,7 @@ def test_a_run_whose_process_died_is_crashed_by_its_worker(
         print(f"crashed {time.monotonic() - died:.0f} s after its process died")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_run_whose_machine_died_is_crashed_and_the_next_one_goes_on(
     server: dict[str, str], training: tuple[Path, str]
 ) -> None:
@@ -64,7 +64,7 @@ def test_a_run_whose_machine_died_is_crashed_and_the_next_one_goes_on(
 
     again = call(server, f"deployments/{cell}/create_flow_run", WANTED)["id"]
     with running(["flows", "worker", "--slots", "1"], folder, server):
-        until(lambda: state_of(server, again)["type"] == "COMPLETED", "second run", 240)
+        until(lambda: state_of(server, again)["type"] == "COMPLETED", "second run", 600)
     assert len(finished(folder)) == 1
     logs = objects(server, "logs", {"logs": {"flow_run_id": {"any_": [again]}}})
     assert any("resumed at step" in entry["message"] for entry in logs)

@@ -143,7 +143,7 @@ def start(job: dict[str, Any], dataset: Path, work: Path) -> subprocess.Popen[st
 
 
 def wait_for_checkpoint(work: Path, process: subprocess.Popen[str]) -> None:
-    for _ in range(3000):
+    for _ in range(10_000):
         if list(work.glob("checkpoint-*.json")) or process.poll() is not None:
             return
         time.sleep(0.02)
