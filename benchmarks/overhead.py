@@ -1,15 +1,19 @@
 """What orchestration costs: seconds of a grid beyond the seconds that its cells work.
 
-    python benchmarks/overhead.py                      embedded Prefect, 8 and 64 cells
+    python benchmarks/overhead.py                      embedded Prefect, 8, 64 and 256 cells
     python benchmarks/overhead.py --pool               the same through a work pool of a server
 
-A cell's own work is measured first: the same cells, one after the other in one process that is warm,
-without Prefect and MLflow. What a grid takes beyond cells x work is overhead: start of Prefect and of
-worker processes, imports, MLflow, the report. The line through two sizes parts it into seconds once and
-seconds a cell. Then nothing is left to do: the same command again, and the body of a nightly run.
+A cell's own work is measured first: the same cells, one after the other in a process per slot that is
+warm, without Prefect and MLflow. What a grid takes beyond cells x work is overhead: start of Prefect and of
+worker processes, imports, MLflow, the report. The line through the smallest and the largest size parts
+it into seconds once and seconds a cell. Then nothing is left to do: the same command again.
+
+Publication is no orchestration, but work on a product (the bundle: half precision, ONNX, int8, pruned,
+each measured), the same for any number of cells: it is measured apart, once, at the smallest size. After
+it the body of a nightly run, in which nothing is left to do.
 
 Wall time on shared cores varies threefold; CPU seconds (of all processes that the command starts, and of
-the workers of a pool) vary little. With s slots on s idle cores, wall seconds are CPU seconds / s.
+the workers of a pool) vary little.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +51,8 @@ experiments:
     nets: {{mlp: {{kind: mlp, width: 16, depth: 1}}}}
     training: {{steps: 100, batch: 32}}
     sampling: {{steps: 5}}
-    evaluation: {{samples: 100, curve_samples: 50, nfe_curve: [5], bootstrap: 10, samplers: []}}
+    evaluation: {{samples: 100, curve_samples: 50, nfe_curve: [], bootstrap: 10, samplers: [],
+                 likelihood_items: 0}}
     selection: {{min_coverage: 0, min_class_share: 0}}
 """
 
@@ -68,15 +74,18 @@ print(json.dumps([sorted(column)[len(seconds[1:]) // 2] for column in zip(*secon
 """
 NIGHT = """\
 from flows.project import Project
-from flows.setup import embedded_prefect, initialise
+from flows.embedded import Embedded
+from flows.setup import initialise
 project = Project.find()
 initialise(project)
-home = embedded_prefect(project)
+server = Embedded(project)
 from flows.lifecycle import lifecycle
 from prefect.client.orchestration import get_client
-lifecycle(None, str(project.root))
+from prefect.client.schemas.sorting import FlowRunSort
+with server.ready():
+    lifecycle(None, str(project.root))
 with get_client(sync_client=True) as client:
-    (run,) = client.read_flow_runs(limit=1)
+    (run,) = client.read_flow_runs(limit=1, sort=FlowRunSort.START_TIME_DESC)
     print((run.end_time - run.start_time).total_seconds())
 """
 
@@ -84,7 +93,9 @@ with get_client(sync_client=True) as client:
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description="seconds of a grid beyond its cells' own work")
-    parser.add_argument("--cells", type=int, nargs="+", default=[8, 64], help="sizes of the grid")
+    parser.add_argument(
+        "--cells", type=int, nargs="+", default=[8, 64, 256], help="sizes of the grid"
+    )
     parser.add_argument("--slots", type=int, default=2, help="cells at once")
     parser.add_argument("--pool", action="store_true", help="through a Prefect server's work pool")
     given = parser.parse_args()
@@ -92,29 +103,51 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sgm-overhead-") as name:
         for cells in given.cells:
             folder = _project(Path(name) / f"project-{cells}", cells)
-            own = json.loads(_python(folder, ALONE, str(Path(name) / f"alone-{cells}")))
+            own = _own_work(folder, Path(name) / f"alone-{cells}", given.slots)
             if given.pool:
                 with _server(Path(name) / f"prefect-{cells}", folder, given.slots) as variables:
                     rows.append(_measured(folder, cells, given.slots, variables, own))
             else:
                 variables = {"SGM_EXECUTOR": f"local:{given.slots}"}
                 rows.append(_measured(folder, cells, given.slots, variables, own))
-                night = _python(folder, NIGHT).split()[0]
-                rows[-1]["night"] = f"{float(night):.1f} s"
             print(_line(rows[-1]), flush=True)
+            if len(rows) == 1 and not given.pool:
+                print(_published(folder, variables), flush=True)
     if len(rows) > 1:
         first, last = rows[0], rows[-1]
-        per_cell = (last["over"] - first["over"]) / (last["cells"] - first["cells"])
-        once = first["over"] - per_cell * first["cells"]
-        print(f"overhead: {once:.1f} CPU s once, {per_cell:.2f} CPU s a cell")
+        for name, unit in (("over", "CPU s"), ("late", "s wall")):
+            per_cell = (last[name] - first[name]) / (last["cells"] - first["cells"])
+            once = first[name] - per_cell * first["cells"]
+            print(f"overhead: {once:.1f} {unit} once, {per_cell:.2f} {unit} a cell")
+        held = ", ".join(f"{row['first'].memory / 2**20:.0f} ({row['cells']})" for row in rows)
+        print(f"parent's memory at most, MiB (cells): {held}")
+
+
+def _own_work(folder: Path, store: Path, slots: int) -> tuple[float, float]:
+    """CPU and wall seconds of a cell, as many at once as there are slots: they share caches."""
+    with ThreadPoolExecutor(slots) as pool:
+        stores = [f"{store}-{slot}" for slot in range(slots)]
+        told = list(pool.map(lambda place: json.loads(_python(folder, ALONE, place)), stores))
+    cpu, wall = (sum(column) / slots for column in zip(*told, strict=True))
+    return cpu, wall
+
+
+def _published(folder: Path, variables: dict[str, str]) -> str:
+    """Publish the best cell, then have a night with nothing to do."""
+    spent = _run(folder, variables, "run", "rolls")
+    night = float(_python(folder, NIGHT).split()[0])
+    return (
+        f"     publication with its bundle: {spent.cpu:.0f} CPU s, {spent.wall:.0f} s wall; then the "
+        f"body of a night: {night:.1f} s"
+    )
 
 
 def _measured(
     folder: Path, cells: int, slots: int, variables: dict[str, str], own: tuple[float, float]
 ) -> dict[str, Any]:
-    """Run the grid twice."""
-    first = _run(folder, variables, "run", "rolls")
-    again = _run(folder, variables, "grid", "rolls")
+    """Run the grid twice; the second time nothing is left to do."""
+    first = _run(folder, variables, "grid", "rolls", "--no-publish")
+    again = _run(folder, variables, "grid", "rolls", "--no-publish")
     over = first.cpu - cells * own[0]
     late = first.wall - cells * own[1] / slots
     return {"cells": cells, "own": own, "first": first, "again": again, "over": over, "late": late}
@@ -127,7 +160,7 @@ def _line(row: dict[str, Any]) -> str:
         f"{first.cpu:.0f} CPU s, {first.wall:.0f} s wall; beyond their work {row['over']:.1f} CPU s "
         f"({row['over'] / cells:.2f} a cell), {row['late']:.1f} s wall ({row['late'] / cells:.2f} a "
         f"cell); parent at most {first.memory / 2**20:.0f} MiB; nothing to do: {again.cpu:.1f} CPU s, "
-        f"{again.wall:.1f} s wall; body of a night: {row.get('night', 'not measured')}"
+        f"{again.wall:.1f} s wall"
     )
 
 

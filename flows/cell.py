@@ -132,7 +132,7 @@ def cell(experiment: str, name: str, root: str = ".") -> State[Any]:
         name: name of the cell, e.g. "vp-mlp-s0".
         root: the project's folder.
     """
-    from flows.executors import default_executor
+    from flows.executors import default_executor, devices
 
     project = Project.find(Path(root))
     initialise(project, prefect=False)
@@ -164,13 +164,6 @@ def metric_of(project: Project, experiment: str) -> str:
         return main_metric(meta["kind"], wanted, meta["source"], bool(meta["labels"]))
     except UsageError as error:
         raise UsageError(f"experiments.{experiment}.selection.metric: {error}") from None
-
-
-def devices(job: Job) -> dict[str, Any]:
-    """Return what `default_executor` needs to know of a grid's cells."""
-    training = job.spec.training
-    together = training.get("devices", 1)
-    return {"device": training["device"], "threads": training["threads"], "together": together}
 
 
 @contextmanager

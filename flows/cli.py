@@ -5,11 +5,13 @@ Exit codes: 0 done, 1 failure, 2 wrong input, 130 interrupted. An error is one s
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +19,10 @@ from flows.cli_models import models_app
 from flows.cli_studio import studio_app
 from flows.project import Project
 from sgm_core.errors import SgmError
+from sgm_core.renew import uncollected
+
+if TYPE_CHECKING:
+    from flows.embedded import Embedded
 
 app = typer.Typer(
     name="sgm",
@@ -71,6 +77,8 @@ def main() -> None:
     if code == 130:
         print("sgm: interrupted; run the same command again to go on", file=sys.stderr)
     sys.stdout.flush()
+    if "torch" not in sys.modules:  # its libraries would report as a leak what is not collected
+        gc.freeze()  # the end of Python would take a second to search all modules for garbage
     sys.exit(code)
 
 
@@ -144,9 +152,10 @@ def run(
 def publish(name: Name, allow_failures: AllowFailures = False) -> None:
     """Register the best finished cell and decide on the champion."""
     project = _project(name)
-    with _embedded(project):
-        from flows.publish import publish as flow
+    server = _embedded(project)
+    from flows.publish import publish as flow
 
+    with server.ready():
         print(flow(name, str(project.root), allow_failures))
 
 
@@ -300,10 +309,28 @@ def _lifecycle(
     if all(done):
         print(*done, sep="\n", flush=True)
         return
-    with _embedded(project):
+    server = _embedded(project)
+    _start_workers(project, names)
+    with uncollected():
+        import mlflow  # noqa: F401  (a second that the server needs anyway)
+
         from flows.lifecycle import lifecycle
 
+    with server.ready():
         lifecycle(names, str(project.root), allow_failures, publishing, data)
+
+
+def _start_workers(project: Project, names: list[str] | None) -> None:
+    """Start the workers for the first grid that has cells left, as far as its data is there."""
+    from flows.executors import start_ahead
+    from flows.searching import first_due
+
+    for name in names or project.config().active:
+        with suppress(SgmError):  # the data is not made yet, or the grid will say it
+            cells, job = first_due(project, name)
+            if job is not None:
+                start_ahead(job, cells)
+                return
 
 
 def _boards(project: Project, names: list[str] | None) -> None:
@@ -312,14 +339,13 @@ def _boards(project: Project, names: list[str] | None) -> None:
     print_leaderboards(project, list(names or project.config().active))
 
 
-def _embedded(project: Project) -> Any:
-    """Prepare databases and environment for flows in this process (before Prefect is imported)."""
-    from contextlib import nullcontext
-
-    from flows.setup import embedded_prefect, initialise
+def _embedded(project: Project) -> Embedded:
+    """Prepare databases and environment for flows in this process, before Prefect is imported."""
+    from flows.embedded import Embedded
+    from flows.setup import initialise
 
     initialise(project)
-    return embedded_prefect(project) or nullcontext()
+    return Embedded(project)
 
 
 def _os_sentence(error: OSError) -> str:

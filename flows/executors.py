@@ -21,7 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from flows.stopping import Stoppable
 from flows.workers import GRACE_SECONDS, Ending, Kind, Worker, signal_name
@@ -149,6 +149,13 @@ class LocalProcesses(Stoppable):
             f"{self.retries + 1} times; {advice}"
         )
 
+    def load(self, job: Job) -> None:
+        """Start a worker in every slot, which imports what such a job needs; returns at once."""
+        for slot in self._slots:
+            kind = Kind.of(job, _visible(job, slot))
+            slot.worker = self._starter.submit(Worker, kind, self._environment).result()
+            slot.worker.load(job)
+
     def stop(self) -> None:
         """End the workers: SIGTERM now, SIGKILL after 10 s; returns at once. No cell starts after."""
         self._stopping.set()
@@ -183,8 +190,7 @@ class LocalProcesses(Stoppable):
     def _attempt(self, job: Job, slot: _Slot, emit: Emit) -> Ending:
         """Have one worker do the job, that of the slot if it fits."""
         stopped = Stopped(f"cell {job.spec.name}: stopped; run again to go on with it")
-        visible = slot.device if job.spec.training["device"] == "cuda" else ""
-        worker = self._worker(slot, Kind.of(job, visible), stopped)
+        worker = self._worker(slot, Kind.of(job, _visible(job, slot)), stopped)
         try:
             ending = worker.follow(job, emit)
             slot.worker = worker if ending.done else None
@@ -249,8 +255,42 @@ def default_executor(
     if number:
         if not number.isdigit() or int(number) < 1:
             raise UsageError(f"{VARIABLE} = local:{number} is not valid; write local:N with N >= 1")
-        return LocalProcesses(int(number), devices)
-    return LocalProcesses(max(1, slots if cells is None else min(slots, cells)), devices)
+        return _local(int(number), devices)
+    return _local(max(1, slots if cells is None else min(slots, cells)), devices)
+
+
+def devices(job: Job) -> dict[str, Any]:
+    """Return what `default_executor` needs to know of a grid's cells."""
+    training = job.spec.training
+    together = training.get("devices", 1)
+    return {"device": training["device"], "threads": training["threads"], "together": together}
+
+
+# The executor whose workers were started before the grid asks for one, with its devices.
+_ahead: list[tuple[list[str], LocalProcesses]] = []
+
+
+def start_ahead(job: Job, cells: int) -> None:
+    """Start the workers that a grid with such jobs and as many cells will have; returns at once.
+
+    They import torch while this process imports Prefect and waits for its server.
+    """
+    executor = default_executor(cells, **devices(job))
+    if isinstance(executor, LocalProcesses):
+        executor.load(job)
+        _ahead.append(([slot.device for slot in executor._slots], executor))
+
+
+def _local(n: int, devices: list[str]) -> LocalProcesses:
+    """Return an executor, that which was started ahead if it fits."""
+    made = LocalProcesses(n, devices)
+    if not _ahead:
+        return made
+    seen, executor = _ahead.pop()
+    if seen == [slot.device for slot in made._slots]:
+        return executor
+    executor.close()
+    return made
 
 
 def _result(job: Job, ending: Ending) -> Outcome:
@@ -271,6 +311,11 @@ def _result(job: Job, ending: Ending) -> Outcome:
     if cell is None or evaluation is None:
         raise SgmError(f"{name}: finished, but its entry in {job.store} is damaged; run again")
     return Outcome(job.spec, cell, evaluation, cached=bool(last.get("cached")))
+
+
+def _visible(job: Job, slot: _Slot) -> str:
+    """What a worker of this slot sees as CUDA_VISIBLE_DEVICES for a job."""
+    return slot.device if job.spec.training["device"] == "cuda" else ""
 
 
 def _kill(workers: Sequence[Worker]) -> None:

@@ -19,8 +19,8 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.artifacts import leaderboard_artifact
-from flows.cell import Observed, devices, entered, metric_of, run_cell
-from flows.executors import Stopped
+from flows.cell import Observed, entered, metric_of, run_cell
+from flows.executors import Stopped, devices
 from flows.progress import Display, display
 from flows.project import Project
 from flows.reporting import write_report

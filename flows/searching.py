@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from flows.project import Project
-from sgm_core.cell import Outcome, lookup
+from sgm_core.cell import CELLS, EVALUATIONS, Outcome, lookup
 from sgm_core.config.experiment import ExperimentConfig
 from sgm_core.errors import SgmError, UsageError
 from sgm_core.job import COMPARE_SAMPLERS, Job, jobs_of
 from sgm_core.sample.names import SAMPLERS, sampler_fits
 from sgm_core.search import Pair, Rung, Stage, rungs_of, walk
+from sgm_core.store import Store
+from sgm_core.store.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from sgm_core.report.choice import Choice
@@ -156,6 +158,27 @@ def jobs_in(
     if not jobs:
         raise UsageError(f"experiments.{experiment}: the grid is empty; name a process and a net")
     return {job.spec.name: job for job in jobs}
+
+
+def first_due(project: Project, experiment: str) -> tuple[int, Job | None]:
+    """Return how many cells a rung has at most, and a job that is left to do (None: nothing is).
+
+    A look at names alone: nothing is verified. The errors of `jobs_in`.
+    """
+    rungs = rungs_of(project.config().experiment(experiment))
+    store, due = Store(project.store), None
+    for rung in (rungs[0], rungs[-1]):
+        jobs = jobs_in(project, experiment, None if rung.final else rung)
+        left = [job for job in jobs.values() if not _is_there(store, job)]
+        if len(jobs) - len(left) < rung.pairs * len(rung.seeds):
+            due = due or left[0]
+    return max(rung.pairs * len(rung.seeds) for rung in rungs), due
+
+
+def _is_there(store: Store, job: Job) -> bool:
+    key = job.spec.key
+    keys = ((CELLS, key), (EVALUATIONS, job.evaluation_spec(key).key))
+    return all((store.path(kind, name) / MANIFEST).is_file() for kind, name in keys)
 
 
 def all_jobs(project: Project, experiment: str) -> dict[str, Job]:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from flows.embedded import is_embedded
 from sgm_core.errors import SgmError, UsageError
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def address() -> str:
         UsageError: PREFECT_API_URL is not set.
     """
     url = os.environ.get("PREFECT_API_URL")
-    if not url:
+    if not url or is_embedded(url):
         raise UsageError("PREFECT_API_URL is not set; give it the address of the Prefect server")
     return url
 

@@ -3,7 +3,8 @@
 After a run that ended well a stamp in the state folder holds
 
     inputs   the experiment, its data, the versions of files of code: all that the keys are made from
-    files    size, times and inode of every file of every result, of the data and of the report
+    files    size, times and inode of every file of every result and of the data
+    report   the content of the report: DVC puts copies of it in its place
     index    the run of the grid in MLflow, the aliases of the registered model, the database's state
 
 If all of them hold, the same run would find every cell in the store, write the same report and decide
@@ -36,13 +37,13 @@ from sgm_core.config.custom import is_custom
 from sgm_core.device import device_class, torch_release
 from sgm_core.errors import SgmError
 from sgm_core.store import Store
-from sgm_core.store.files import canonical_json, read_json, sha256_bytes, write_json
+from sgm_core.store.files import canonical_json, read_json, sha256_bytes, sha256_file, write_json
 
 if TYPE_CHECKING:
     from flows.tracking import Tracking
     from sgm_core.cell import Job, Outcome
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def settled(project: Project, name: str, publishing: bool, data: bool) -> Settle
             return None
         if any(_state(Path(place)) != state for place, state in stamp["files"].items()):
             return None
-        if _indexed(project, name, stamp):
+        if stamp["report"] == _content(project.report(name)) and _indexed(project, name, stamp):
             return Settled(name, stamp["cells"], stamp["decision"])
     return None
 
@@ -126,7 +127,6 @@ def settle(project: Project, name: str, inputs: str, decision: str, data: bool) 
     compared = samplers is None or _verified(project, samplers, files) is not None
     if searched.missing or not searched.complete or not compared:
         return
-    files[str(project.report(name))] = _state(project.report(name))
     from flows.tracking import Tracking
 
     database, tracking = _database(project), Tracking(project, name)
@@ -136,6 +136,7 @@ def settle(project: Project, name: str, inputs: str, decision: str, data: bool) 
     count = sum(len(stage.done) for stage in searched.stages)
     stamp = {"format": FORMAT, "inputs": inputs, "files": files, "index": index, "cells": count}
     stamp |= {"decision": decision, "data": data, "database": database}
+    stamp["report"] = _content(project.report(name))
     write_json(_stamp(project, name), stamp)
 
 
@@ -195,6 +196,15 @@ def _state(place: Path) -> str:
             s = os.stat(file)
             text = f"{file} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}"
         digest.update(f"{text}\n".encode())
+    return digest.hexdigest()
+
+
+def _content(folder: Path) -> str:
+    """Hash names and bytes of all files below a folder, but for DVC's own .gitignore."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.name != ".gitignore":
+            digest.update(f"{file.relative_to(folder)} {sha256_file(file)}\n".encode())
     return digest.hexdigest()
 
 

@@ -8,24 +8,19 @@ a stamp with the versions of both tools says that nothing is left to do.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing, suppress
-from functools import partial
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from flows.project import SQLITE, Project, make_folder, tool_environment
 from sgm_core.errors import SgmError
 from sgm_core.store.files import read_json, write_json
 
-# A process that finds all homes of embedded Prefect servers taken waits for the first one.
-HOMES = 16
 # With one of these set, Prefect's database is somebody else's to migrate.
 OTHER_DATABASE = (
     "PREFECT_API_URL",
@@ -59,75 +54,6 @@ def initialise(project: Project, prefect: bool = True) -> bool:
             migration.finish()
         write_json(stamp, {**done, **todo})
     return True
-
-
-def embedded_prefect(project: Project) -> IO[str] | None:
-    """Reserve a home for this process's embedded Prefect server; keep the result open.
-
-    One process per home: two embedded servers on one database block each other. With
-    PREFECT_API_URL set there is a server already, and nothing is reserved.
-    """
-    if os.environ.get("PREFECT_API_URL"):
-        return None
-    for number in range(HOMES):
-        home = make_folder(project.state / (f"prefect-{number}" if number else "prefect"))
-        handle = open(home / "embedded.lock", "a", encoding="utf-8")  # noqa: SIM115
-        try:
-            last = number == HOMES - 1
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if last else fcntl.LOCK_NB))
-        except BlockingIOError:
-            handle.close()
-            continue
-        if number:
-            os.environ["PREFECT_HOME"] = str(home)
-        _end_orphans(home)
-        _shield_server()
-        return handle
-    return None
-
-
-class _OwnSession:
-    """The module `subprocess`, but for a Popen that starts a session of its own."""
-
-    Popen = staticmethod(partial(subprocess.Popen, start_new_session=True))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(subprocess, name)
-
-
-def _shield_server() -> None:
-    """Keep Ctrl-C in a terminal from the embedded server.
-
-    The terminal interrupts the whole process group; with the server gone at once, the run that is
-    interrupted could not say so and would wait for it. It is ended by its parent instead.
-    """
-    from prefect.server.api import server
-
-    server.subprocess = _OwnSession()  # type: ignore[assignment, attr-defined]
-
-
-def _end_orphans(home: Path) -> None:
-    """End the embedded server of a process that was killed (kill -9): nobody else would.
-
-    Ours is the lock on this home, so a server of this home whose parent is not of this home is
-    one. Where there is no /proc nothing is done; such a server only idles.
-    """
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, ValueError, IndexError):
-            if b"prefect.server.api.server:create_app" not in (folder / "cmdline").read_bytes():
-                continue
-            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            if _has_home(folder, home) and not _has_home(Path("/proc", parent), home):
-                os.kill(int(folder.name), signal.SIGTERM)
-
-
-def _has_home(process: Path, home: Path) -> bool:
-    """Tell whether a process was started with this PREFECT_HOME; one that hides was not by us."""
-    try:
-        variables = (process / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return b"PREFECT_HOME=" + os.fsencode(home) in variables
 
 
 def _wanted(project: Project, prefect: bool) -> dict[str, str]:

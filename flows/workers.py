@@ -23,7 +23,7 @@ from typing import Any
 from sgm_core.cell import Emit, Job
 from sgm_core.code import PACKAGE, ROOT
 from sgm_core.errors import SgmError
-from sgm_core.worker import PARENT, thread_environment
+from sgm_core.worker import LOAD, PARENT, thread_environment
 
 GRACE_SECONDS = 10.0
 TAIL_LINES = 40
@@ -143,19 +143,27 @@ class Worker:
         fresh = self._jobs < MOST_JOBS and self._resident < MOST_BYTES
         return fresh and self._reaper.is_alive()
 
+    def load(self, job: Job) -> None:
+        """Have it import what such a job needs; returns at once."""
+        self._write(LOAD + job.to_line())
+
+    def _write(self, line: str) -> None:
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):  # it has died; its exit code tells
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+
     def follow(self, job: Job, emit: Emit) -> Ending:
         """Hand over a job, pass events to `emit` until the job ends, and say how it did.
 
         If `emit` raises, or Ctrl-C arrives, the worker is ended first.
         """
         process = self._process
-        assert process.stdin and process.stdout
+        assert process.stdout
         last: dict[str, Any] = {}
         self._words.clear()
         try:
-            with contextlib.suppress(BrokenPipeError):  # it has died; its exit code tells
-                process.stdin.write(job.to_line())
-                process.stdin.flush()
+            self._write(job.to_line())
             for line in process.stdout:
                 last = _event(line) or last
                 if last.get("event") in ("progress", "message"):

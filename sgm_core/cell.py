@@ -11,16 +11,18 @@ costs the hashing of its files.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from sgm_core.code import closure_hash, module_hashes
+from sgm_core.config.net import NETS
 from sgm_core.device import device_class
 from sgm_core.errors import SgmError
 from sgm_core.job import Job, jobs_of
+from sgm_core.renew import uncollected
 from sgm_core.spec import CellSpec, EvaluationSpec, cells_of, digest_of, identity_key
 from sgm_core.store import Entry
 from sgm_core.store.shared import store_at
@@ -42,6 +44,8 @@ __all__ = [
 ]
 
 CELLS, EVALUATIONS = "cells", "evaluations"
+# What every training and evaluation imports on its way (torch._dynamo: any optimizer's first step).
+LIBRARIES = ("torch._dynamo", "sgm_core.report.figures")
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -124,6 +128,18 @@ _loaded: dict[str, str] = {}
 def outdated(job: Job) -> bool:
     """Return whether code that this job needs was edited after this process had imported it."""
     return any(_loaded.get(name, digest) != digest for name, digest in _hashes(job).items())
+
+
+def load(job: Job) -> None:
+    """Import what a job needs, before it is asked for; an edit from here on makes it `outdated`."""
+    for name, digest in _hashes(job).items():
+        _loaded.setdefault(name, digest)
+    points = NETS[job.spec.net["kind"]].data_rank == 1
+    libraries = (*LIBRARIES, *(["ot"] if points else []))
+    with uncollected():
+        for name in (*job.spec.modules, *job.evaluation_spec("").modules, *libraries):
+            with suppress(Exception):  # the job itself will say it
+                import_module(name)
 
 
 def check_code(modules: list[str], planned: str) -> None:

@@ -1,7 +1,8 @@
 """Cells in a process of its own: `python -m sgm_core.worker JOB.json`, or `-`: jobs on stdin.
 
 On stdin jobs come one a line, as `Job.to_line` writes them, until its end; each is computed as in a new
-process (sgm_core.renew). stdout carries one JSON object a line, and nothing else (whatever a library
+process (sgm_core.renew). A line that begins with `load ` asks for the imports of its job alone, so that
+they are over when jobs come. stdout carries one JSON object a line, and nothing else (whatever a library
 prints goes to stderr):
 
     {"event": "progress" | "message", ...}                              as emitted by the work
@@ -33,7 +34,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sgm_core.cell import Job, ensure_cell, outdated
+from sgm_core.cell import Job, ensure_cell, load, outdated
 from sgm_core.config.custom import use_folder
 from sgm_core.errors import SgmError, UsageError
 from sgm_core.renew import renewed, resident
@@ -42,6 +43,7 @@ GRACE_SECONDS = 10.0
 PARENT_POLL_SECONDS = 0.5
 PR_SET_PDEATHSIG = 1
 PARENT = "SGM_PARENT_PID"
+LOAD = "load "
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -63,9 +65,12 @@ def main(argv: list[str] | None = None) -> int:
         die_with_parent(int(os.environ.pop(PARENT, os.getppid())))
         for number, text in enumerate(_texts(sys.argv[1:] if argv is None else argv)):
             with renewed():
-                job = Job.from_json(text)
+                job = Job.from_json(text.removeprefix(LOAD))
                 if job.modules is not None:
                     use_folder(job.modules)
+                if text.startswith(LOAD):
+                    load(job)
+                    continue
                 if number and outdated(job):
                     emit({"event": "outdated"})
                     return 0

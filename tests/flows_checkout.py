@@ -117,7 +117,11 @@ def kill_grid(folder: Path, after: int = 1) -> dict[str, int]:
         lambda: len(evaluated(folder)) >= after and any(work.glob("*.work/*")),
         process,
     )
-    servers = [c for c in psutil.Process(process.pid).children() if "uvicorn" in c.cmdline()]
+    servers = [
+        c
+        for c in psutil.Process(process.pid).children()
+        if "prefect.server.api.server:create_app" in c.cmdline()
+    ]
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert [server.is_running() for server in servers] == [True], "Prefect leaves it behind"

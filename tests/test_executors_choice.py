@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_tree import make_job
 
-from flows.executors import InProcess, default_executor
+from flows.executors import InProcess, LocalProcesses, default_executor, devices, start_ahead
 from sgm_core.errors import UsageError
 
 
@@ -52,3 +54,20 @@ def test_a_slot_has_as_many_gpus_as_a_cell_asks_for(
 def test_a_wrong_executor_is_named(choice: Callable[..., Any], value: str) -> None:
     with pytest.raises(UsageError, match=r"^SGM_EXECUTOR = .*(did you mean|choose|write)"):
         choice(value)
+
+
+def test_workers_that_were_started_ahead_are_those_of_the_first_grid(
+    choice: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job = make_job(tmp_path)
+    loaded: list[Any] = []
+    monkeypatch.setattr(LocalProcesses, "load", lambda self, job: loaded.append(self))
+    choice("local:3")
+    start_ahead(job, 9)
+    assert default_executor(9, **devices(job)) is loaded[0]
+    assert default_executor(9, **devices(job)) is not loaded[0], "once"
+    start_ahead(job, 9)
+    assert choice("local:2", 9) is not loaded[1], "it does not fit"
+    choice("inprocess")
+    start_ahead(job, 9)
+    assert len(loaded) == 2

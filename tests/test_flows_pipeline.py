@@ -27,7 +27,7 @@ from flows_checkout import (
 
 from flows.verify import WITHOUT_CHECKOUT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

@@ -175,3 +175,25 @@ def digests(entry: Any) -> dict[str, str]:
 def measured(outcome: Outcome) -> list[Any]:
     document = json.loads((outcome.evaluation.path / "metrics.json").read_text())
     return [document["rows"], document["curve"]]
+
+
+def test_a_worker_that_was_started_ahead_takes_the_first_job(bench: Bench) -> None:
+    bench.executor.load(make_job(bench.root, seed=1))
+    worker = bench.executor._slots[0].worker
+    assert worker is not None
+    bench.run(1)
+    assert bench.pids() == [worker._process.pid]
+
+
+def test_an_edit_after_it_was_started_ahead_asks_for_another(bench: Bench) -> None:
+    helper = bench.tree / "sgm_core" / "train" / "helper.py"
+    note = 'import os\nopen(os.environ["FAKE_LOG"], "a").write("imported\\n")\n'
+    helper.write_text(f"{note}STEP = 1\n")
+    bench.executor.load(make_job(bench.root, seed=1))
+    worker = bench.executor._slots[0].worker
+    assert worker is not None
+    until(lambda: "imported" in log_of(bench.root))
+    helper.write_text(f"{note}STEP = 1 + 0\n")
+    bench.run(1)
+    (pid,) = bench.pids()
+    assert pid != worker._process.pid
