@@ -91,7 +91,9 @@ def markdown(head: list[str], rows: list[list[object]]) -> str:
     """A table: the first column to the left, numbers to the right; floats with three digits."""
 
     def cell(value: object) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else str(value)
+        if not isinstance(value, float):
+            return str(value)
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     return "\n".join([*lines, *("| " + " | ".join(map(cell, row)) + " |" for row in rows)])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import statistics
+from pathlib import Path
 from typing import Any
 
 import torch
+from chart import bars
 from interleave import Seconds, cpu_seconds, table
 from run import markdown
 from torch.utils.flop_counter import FlopCounterMode
@@ -13,6 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from sgm_core.heap import keep_memory
 
 PRECISIONS = {"unet": "float32", "unet_bf16": "bfloat16"}
+PEERS = ("azula", "diffusers", "smalldiffusion", "denoising-diffusion-pytorch")
+ROWS = [
+    ("toy, CLD, 50,000 parameters, batch 512", "toy"),
+    ("U-Net, 1.6 M parameters, 28 x 28, batch 64", "unet"),
+    ("the same in bf16", "unet_bf16"),
+]
 
 
 def measure() -> dict[str, Any]:
@@ -25,7 +33,7 @@ def measure() -> dict[str, Any]:
 
 
 def tables(result: dict[str, Any]) -> dict[str, str]:
-    """`toy`, `unet`, `unet_bf16`: CPU milliseconds a step, and the peers' time as a multiple of ours."""
+    """`toy`, `unet`, `unet_bf16`: milliseconds, and a peer's time as a multiple of ours; `summary`."""
     made = {}
     for name in ("toy", *PRECISIONS):
         sizes = result["toy"]["parameters"] if name == "toy" else result["sizes"]
@@ -37,7 +45,26 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
             rows.append([row["name"], count, *flops, row["ms"], row["own_is_faster_by"]])
         head = ["", "parameters", *([] if name == "toy" else ["MFLOP an image"]), "ms", "/ ours"]
         made[name] = markdown(head, rows)
+    made["summary"] = markdown(["step", *PEERS], [_ratios(t, result[n]["rows"]) for t, n in ROWS])
     return made
+
+
+def _ratios(title: str, rows: list[dict[str, Any]]) -> list[object]:
+    """How many times our time each peer takes; nothing where it has no such step."""
+    found = {
+        row["name"].rpartition(", ")[0] or row["name"]: row["own_is_faster_by"] for row in rows
+    }
+    return [title, *(f"{found[peer]:.2f}" if peer in found else "" for peer in PEERS)]
+
+
+def charts(result: dict[str, Any], folder: Path) -> None:
+    """CPU milliseconds a step, a picture for each table."""
+    titles = {"toy": "Toy step", "unet": "U-Net step, float32", "unet_bf16": "U-Net step, bfloat16"}
+    for name, title in titles.items():
+        rows = result[name]["rows"]
+        values = [row["ms"] for row in rows]
+        file = folder / f"steps-{name}.png"
+        bars(file, f"{title}: CPU milliseconds (less is better)", [r["name"] for r in rows], values)
 
 
 def _toy() -> dict[str, Any]:

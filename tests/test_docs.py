@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from sgm_core.config.process import PROCESSES
 from sgm_core.sample.names import SAMPLERS
@@ -78,3 +81,15 @@ def test_sgm_core_imports_no_orchestrator_and_config_no_torch() -> None:
                 continue
             roots = {name.partition(".")[0] for name in names}
             assert not roots & {"prefect", "mlflow", "dvc", "flows"}, file
+
+
+def test_the_figures_of_speed_are_those_of_the_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edit no number between the marks: `python benchmarks/run.py --render` writes them."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import run
+
+    results = json.loads(run.RESULTS.read_text())
+    for page in run.PAGES:
+        text = page.read_text()
+        assert run.BLOCK.search(text)
+        assert run.rendered(text, results) == text, page
