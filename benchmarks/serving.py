@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network")
-    parser.add_argument("--runs", type=int, default=8, help="runs at once")
+    parser.add_argument("--runs", type=int, default=3, help="runs at once")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     given = parser.parse_args()
     rows: list[dict[str, Any]] = []

@@ -36,14 +36,16 @@ class Tuning:
 
     Attributes:
         threads: CPU threads of one evaluation of a network.
-        runs: runs at once.
+        runs: runs at once. More give larger evaluations, but samplers are many small steps in Python,
+            which threads of one process take from each other: eight runs of eight settings cost twice
+            the CPU time of three. Two that are long leave one place for the short.
         rows: items of an evaluation, and samples of a run of several requests, at most.
         wait: seconds that an evaluation waits for other runs.
         poll: seconds between two looks at the source.
     """
 
     threads: int = 1
-    runs: int = 8
+    runs: int = 3
     rows: int = 64
     wait: float = 0.002
     poll: float = 5.0
