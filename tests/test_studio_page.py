@@ -79,7 +79,7 @@ def test_reduced_motion_waits_for_a_press(studio: Client, opened: Opener) -> Non
 @pytest.mark.parametrize("place", ["device", pytest.param("server", marks=pytest.mark.slow)])
 def test_stop_stops_at_once(studio: Client, opened: Opener, place: str) -> None:
     page = opened(f"{studio.address}/#create?model=ring&seed=1&n=2000&steps=1000&on={place}")
-    page.wait_for_function("() => /^Step /.test(document.querySelector('.facts').textContent)")
+    page.wait_for_function("() => /^Step /.test(document.querySelector('.facts')?.textContent)")
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("Stopped.", exact=True).wait_for()
     label = page.locator(NOISY).get_attribute("aria-label")
@@ -92,7 +92,7 @@ def test_stop_stops_at_once(studio: Client, opened: Opener, place: str) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.1)
     page.get_by_role("button", name="Draw another").click()  # and draws again
-    page.wait_for_function("() => /^Step /.test(document.querySelector('.facts').textContent)")
+    page.wait_for_function("() => /^Step /.test(document.querySelector('.facts')?.textContent)")
 
 
 def test_scrubbing_with_the_keyboard(studio: Client, opened: Opener) -> None:
@@ -404,7 +404,7 @@ def test_switch_of_engine_draws_again_and_views_keep_their_state(
     page = opened(f"{studio.address}/#create?{BARS}")
     assert drawn(page).endswith("this device")
     page.get_by_role("radio", name="Server").check(force=True)
-    page.wait_for_function("() => /· server$/.test(document.querySelector('.facts').textContent)")
+    page.wait_for_function("() => /· server$/.test(document.querySelector('.facts')?.textContent)")
     assert "on=server" in page.url and "seed=7" in page.url
     for view in ("Learn", "Create"):
         page.get_by_role("navigation").get_by_role("link", name=view).click()
