@@ -297,7 +297,7 @@ def test_without_a_server_learn_still_works(static_site: str, opened: Opener) ->
     page.get_by_role("link", name="Learn").last.click()
     page.get_by_role("button", name="Train", exact=True).click()
     page.wait_for_function(
-        "() => /^\\d+ steps/.test(document.querySelector('.learn .facts').textContent)"
+        "() => /^\\d+ steps/.test(document.querySelector('.learn .facts')?.textContent)"
     )
 
 
@@ -394,7 +394,7 @@ def test_points_drawn_by_hand_are_learned(studio: Client, opened: Opener) -> Non
     assert not np.array_equal(pixels(page, ".left canvas"), empty)
     page.get_by_role("button", name="Train", exact=True).click()
     page.wait_for_function(
-        "() => /^\\d+ steps/.test(document.querySelector('.learn .facts').textContent)"
+        "() => /^\\d+ steps/.test(document.querySelector('.learn .facts')?.textContent)"
     )
 
 
