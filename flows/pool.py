@@ -140,9 +140,8 @@ class PrefectPool(Stoppable):
             if self._dispatcher is None:
                 self._dispatcher = threading.Thread(target=self._dispatch, daemon=True)
                 self._dispatcher.start()
-            self._asked.put(
-                ticket
-            )  # within the guard: a dispatcher that ends answers it, or a new one
+            # Within the guard: a dispatcher that ends answers it, or a new one does.
+            self._asked.put(ticket)
         ticket.done.wait()
         if self._stopping.is_set() and ticket.state is None:
             raise stopped

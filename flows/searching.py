@@ -167,7 +167,7 @@ def first_due(project: Project, experiment: str) -> tuple[int, Job | None]:
     """
     rungs = rungs_of(project.config().experiment(experiment))
     store, due = Store(project.store), None
-    for rung in (rungs[0], rungs[-1]):
+    for rung in dict.fromkeys((rungs[0], rungs[-1])):  # one rung without `search`
         jobs = jobs_in(project, experiment, None if rung.final else rung)
         left = [job for job in jobs.values() if not _is_there(store, job)]
         if len(jobs) - len(left) < rung.pairs * len(rung.seeds):

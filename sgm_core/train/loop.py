@@ -87,8 +87,8 @@ class TrainState:
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.bf16 = settings.precision == "bf16" and has_bf16(self.device)
         # A small network's own derivative, where nothing else has to see the graph.
-        self.by_hand = ranks is None and not self.bf16 and knows_its_derivative(net)
-        self._written = self.weights.written_gradient() if self.by_hand else None
+        by_hand = ranks is None and not self.bf16 and knows_its_derivative(net)
+        self._written = self.weights.written_gradient() if by_hand else None
         self.step = 0
 
     def differentiate(
