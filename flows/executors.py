@@ -24,9 +24,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flows.stopping import Stoppable
-from flows.workers import GRACE_SECONDS, Ending, Kind, Worker, signal_name
+from flows.workers import Ending, Kind, Worker, signal_name
 from sgm_core.cell import CELLS, EVALUATIONS, Emit, Job, Outcome, ensure_cell, lookup
 from sgm_core.device import cores, device_class, gpus
+from sgm_core.ending import GRACE_SECONDS
 from sgm_core.errors import SgmError, UsageError, did_you_mean
 from sgm_core.store.shared import store_at
 

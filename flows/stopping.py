@@ -7,14 +7,13 @@ sends SIGKILL next.
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from abc import ABC, abstractmethod
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-EXIT_SECONDS = 9.0
+from sgm_core.ending import EXIT_SECONDS, exit_within
 
 
 class Stoppable(ABC):
@@ -52,9 +51,7 @@ class Stoppable(ABC):
         self.stop()
         handler = self._previous.get(number)
         if number == signal.SIGTERM and handler != signal.SIG_IGN:
-            last = threading.Timer(EXIT_SECONDS, os._exit, (128 + number,))
-            last.daemon = True
-            last.start()
+            exit_within(EXIT_SECONDS, 128 + number)
         if callable(handler):
             handler(number, frame)
         elif handler != signal.SIG_IGN:

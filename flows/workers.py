@@ -22,10 +22,10 @@ from typing import Any
 
 from sgm_core.cell import Emit, Job
 from sgm_core.code import PACKAGE, ROOT
+from sgm_core.ending import GRACE_SECONDS, PARENT
 from sgm_core.errors import SgmError
-from sgm_core.worker import LOAD, PARENT, thread_environment
+from sgm_core.worker import LOAD, thread_environment
 
-GRACE_SECONDS = 10.0
 TAIL_LINES = 40
 
 

@@ -22,42 +22,31 @@ codes: 0 done, 1 failure, 2 wrong input, 143 stopped by SIGTERM, 130 by Ctrl-C.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from sgm_core.cell import Job, ensure_cell, load, outdated
 from sgm_core.config.custom import use_folder
+from sgm_core.ending import PARENT, Terminated, die_with_parent, terminate
 from sgm_core.errors import SgmError, UsageError
 from sgm_core.renew import renewed, resident
 
-GRACE_SECONDS = 10.0
-PARENT_POLL_SECONDS = 0.5
-PR_SET_PDEATHSIG = 1
-PARENT = "SGM_PARENT_PID"
 LOAD = "load "
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-
-
-class Terminated(SgmError):
-    """SIGTERM arrived outside training, which saves a checkpoint and stops by itself."""
-
-    exit_code = 143
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the jobs; return the exit code."""
     emit = private_stdout()
     try:
-        signal.signal(signal.SIGTERM, _terminated)
+        signal.signal(signal.SIGTERM, terminate)
         if os.getpgrp() != os.getpid():
             with contextlib.suppress(OSError):  # a session leader has its own group already
                 os.setpgid(0, 0)
@@ -77,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
                 code = _work(job, emit)
             if code:
                 return code
-    except SgmError as error:
+    except (SgmError, Terminated) as error:
         return _failed(emit, str(error), error.exit_code)
     except KeyboardInterrupt:
         return _failed(emit, "interrupted", 130)
@@ -92,6 +81,8 @@ def _work(job: Job, emit: Callable[[dict[str, Any]], None]) -> int:
         outcome = ensure_cell(job, emit)
     except SgmError as error:
         return _failed(emit, str(error), error.exit_code)
+    except Terminated as error:
+        return _failed(emit, f"{name}{error}", error.exit_code)
     except KeyboardInterrupt:
         return _failed(emit, f"{name}interrupted", 130)
     except MemoryError:
@@ -110,34 +101,6 @@ def _work(job: Job, emit: Callable[[dict[str, Any]], None]) -> int:
 def thread_environment(training: dict[str, Any]) -> dict[str, str]:
     """The variables that hold OpenMP and BLAS to `training.threads`; read when torch starts."""
     return dict.fromkeys(THREADS, str(training.get("threads", 1)))
-
-
-def die_with_parent(parent: int) -> None:
-    """Make this process end when its parent does: SIGTERM, then SIGKILL to the group.
-
-    Args:
-        parent: the parent's id as it was at the start of this process.
-    """
-    # The kernel's signal comes at once, but only when the *thread* that started us ends, and it
-    # is lost if the parent died before this line; the watch covers both.
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    threading.Thread(target=_watch, args=(parent,), daemon=True, name="parent-watch").start()
-
-
-def _watch(parent: int) -> NoReturn:
-    while os.getppid() == parent:
-        time.sleep(PARENT_POLL_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE_SECONDS)
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os._exit(143)
-
-
-def _terminated(number: int, frame: object) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: let the clean-up finish
-    raise Terminated("stopped by SIGTERM; run again to go on from the last checkpoint")
 
 
 def _texts(argv: list[str]) -> Iterator[str]:

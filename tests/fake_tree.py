@@ -25,6 +25,7 @@ COPIED = [
     "cell.py",
     "code.py",
     "device.py",
+    "ending.py",
     "errors.py",
     "job.py",
     "renew.py",

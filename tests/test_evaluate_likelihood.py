@@ -15,13 +15,13 @@ import torch
 from sgm_core.config import parse_config
 from sgm_core.data import prepare
 from sgm_core.data.dataset import load_dataset
+from sgm_core.ending import Terminated
 from sgm_core.errors import UsageError
 from sgm_core.evaluate.likelihood import dequantise, likelihood_scores
 from sgm_core.evaluate.reference import make_reference
 from sgm_core.evaluate.run import evaluate
 from sgm_core.evaluate.uncertainty import Bootstrap
 from sgm_core.model import ScoreModel
-from sgm_core.worker import Terminated
 
 DATASETS = {"roll": {"kind": "swiss_roll", "n": 600}, "digits": {}}
 NETS = {

@@ -16,12 +16,12 @@ from safetensors.numpy import load_file
 from sgm_core.config.data import DigitsParams, SwissRollParams
 from sgm_core.data.dataset import load_dataset
 from sgm_core.data.prepare import prepare
+from sgm_core.ending import Terminated
 from sgm_core.errors import SgmError, UsageError
 from sgm_core.evaluate import features
 from sgm_core.evaluate.floors import floor_sizes, nearest_floor
 from sgm_core.evaluate.reference import make_reference
 from sgm_core.evaluate.run import evaluate
-from sgm_core.worker import Terminated
 
 SAMPLING = {
     "sampler": "multistep",

@@ -58,7 +58,7 @@ def reason(error: SgmError) -> str:
     """Return why one of several numbers was not measured; the others still are.
 
     Raises:
-        SgmError: the error itself, where it means that a signal stopped the work.
+        SgmError: the error itself, where it means that the work is to stop.
     """
     if error.exit_code not in (SgmError.exit_code, UsageError.exit_code):
         raise error

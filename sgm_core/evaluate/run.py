@@ -117,7 +117,7 @@ def _pictures(session: Session, drawn: Drawn, out: Path, emit: Emit) -> None:
         cell_pictures(session.model, session.data, kept(drawn), out)
         if session.data.kind == "images" and drawn.finite.all():
             nearest_picture(session.data, drawn.x, *session.yardstick.closest(drawn), out)
-    except (SgmError, MemoryError):  # stopped by a signal, or nothing more can be written
+    except (SgmError, MemoryError):  # somebody else has this entry, or nothing can be written
         raise
     except Exception as error:
         text = f"pictures were not drawn: {type(error).__name__}: {error}"

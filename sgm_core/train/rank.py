@@ -12,10 +12,11 @@ import os
 import sys
 import traceback
 
+from sgm_core.ending import die_with_parent
 from sgm_core.errors import SgmError
 from sgm_core.train.group import PARENT, RANK
 from sgm_core.train.run import train_rank
-from sgm_core.worker import die_with_parent, private_stdout
+from sgm_core.worker import private_stdout
 
 
 def main() -> int:

@@ -200,6 +200,58 @@ def test_sigterm_ends_a_cell_within_ten_seconds(job: Job, tmp_path: Path, stage:
         assert {e.get("phase") for e in cell.events[before:]} <= {"evaluate", None}
 
 
+# What an evaluation computes for seconds, and what tells that it has begun.
+MEASURING = {"samples": 3000, "batch": 500, "nfe_curve": [], "bootstrap": 4000}
+STAGES: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], bool]]] = {
+    "metrics": (MEASURING, lambda e: "step" in e and e["step"] == e["steps"]),
+    "likelihood": (
+        {"likelihood_items": 300},
+        lambda e: e.get("text", "").startswith("likelihood of"),
+    ),
+    "pictures": ({"pictures": True}, lambda e: False),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_sigterm_while_an_evaluation_computes(
+    job: Job, finished: Any, tmp_path: Path, stage: str
+) -> None:
+    evaluation, begun = STAGES[stage]
+    cell, sent = Stage(job, tmp_path, job.spec.training["steps"]), []
+    cell.job = dataclasses.replace(cell.job, evaluation=job.evaluation | evaluation)
+    shutil.copytree(finished.cell.path, Store(tmp_path).path(CELLS, finished.cell.key))
+    spec = cell.job.evaluation_spec(finished.cell.key)
+    written = Store(tmp_path).work(EVALUATIONS, spec.key) / "metrics.json"
+
+    def stop(worker: Worker | None) -> None:
+        assert worker is not None
+        sent.append(time.monotonic())
+        worker.signal(signal.SIGTERM)
+
+    def act(worker: Worker, event: dict[str, Any]) -> None:
+        if not sent and begun(event):
+            stop(worker)
+
+    def watch() -> None:  # pictures come after the metrics were written
+        waited(lambda: written.exists() or sent, 120)
+        if not sent:
+            stop(cell.worker)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    ending = cell.run(act)
+    seconds = time.monotonic() - sent[0]
+    watcher.join()
+    figures(f"SIGTERM while an evaluation computes {stage}", seconds=f"{seconds:.1f}")
+    assert ending.code == 143
+    assert seconds < 10
+    assert written.exists() == (stage == "pictures")
+    assert Store(tmp_path).find(EVALUATIONS, spec.key) is None
+    cell.events.clear()
+    assert cell.run().done
+    assert {e.get("phase") for e in cell.events} <= {"evaluate", None}, "what was trained stays"
+
+
 @pytest.mark.skipif(not FULL, reason="make chaos")
 @pytest.mark.parametrize("pause", [0.0, 1.0, 3.0])
 def test_sigterm_in_the_first_steps(job: Job, tmp_path: Path, pause: float) -> None:
