@@ -7,7 +7,7 @@
 
 It is Prefect's own ephemeral server, started by us: before Prefect is imported, in a session of its own,
 and without the import of the whole server into this process that Prefect's way needs. It ends with the
-process, after Prefect's own last words.
+process, after Prefect's own last words; after kill -9 of the process it notices, and ends within seconds.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ from __future__ import annotations
 import atexit
 import fcntl
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import IO
 
 from flows.project import Project, make_folder
+from sgm_core.code import ROOT
 from sgm_core.errors import SgmError
 
 ADDRESS = "PREFECT_API_URL"
 APPLICATION = "prefect.server.api.server:create_app"
 # `python -m uvicorn`, whose imports need no search for garbage (see sgm_core.renew).
 SERVE = """
-import gc
+import gc, sys
+from sgm_core.ending import watch_parent
+watch_parent(int(sys.argv.pop(1)))
 gc.disable()
 import prefect.server.api.server, uvicorn.main
 gc.freeze()
@@ -92,7 +93,6 @@ class Embedded:
             if number:
                 os.environ["PREFECT_HOME"] = str(home)
             self._lock = handle
-            _end_orphans(home)
             return
 
     def _start(self) -> None:
@@ -100,9 +100,11 @@ class Embedded:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self._starts += 1
-        serve = ["-c", SERVE, "--factory", APPLICATION, "--host", "127.0.0.1"]
+        assert self._lock is not None
+        serve = ["-c", SERVE, str(os.getpid()), "--factory", APPLICATION, "--host", "127.0.0.1"]
         serve += ["--port", str(port), "--log-level", "error", "--lifespan", "on"]
-        without_page = {
+        variables = {
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
             "PREFECT_UI_ENABLED": "0",
             "PREFECT__SERVER_EPHEMERAL": "1",
             "PREFECT__SERVER_FINAL": "1",
@@ -111,8 +113,9 @@ class Embedded:
         # server the run that is interrupted could not say so. It is ended by us instead.
         self._server = subprocess.Popen(
             [sys.executable, *serve],
-            env={**os.environ, **without_page},
+            env={**os.environ, **variables},
             stdin=subprocess.DEVNULL,
+            pass_fds=[self._lock.fileno()],  # the home is taken as long as its server lives
             start_new_session=True,
         )
         os.environ[ADDRESS] = f"http://127.0.0.1:{port}/api"
@@ -155,27 +158,3 @@ def _answers(url: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-def _end_orphans(home: Path) -> None:
-    """End the embedded server of a process that was killed (kill -9): nobody else would.
-
-    Ours is the lock on this home, so a server of this home whose parent is not of this home is
-    one. Where there is no /proc nothing is done; such a server only idles.
-    """
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, ValueError, IndexError):
-            if APPLICATION.encode() not in (folder / "cmdline").read_bytes():
-                continue
-            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            if _has_home(folder, home) and not _has_home(Path("/proc", parent), home):
-                os.kill(int(folder.name), signal.SIGTERM)
-
-
-def _has_home(process: Path, home: Path) -> bool:
-    """Tell whether a process was started with this PREFECT_HOME; one that hides was not by us."""
-    try:
-        variables = (process / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return b"PREFECT_HOME=" + os.fsencode(home) in variables

@@ -48,17 +48,6 @@ def complete(killed: tuple[Path, dict[str, int]]) -> Path:
     return folder
 
 
-def test_the_server_of_a_killed_run_is_ended(complete: Path) -> None:
-    home = str(complete / ".sgm" / "prefect")
-    left = [
-        process.pid
-        for process in psutil.process_iter(["cmdline"])
-        if "prefect.server.api.server:create_app" in (process.info["cmdline"] or [])
-        and process.environ().get("PREFECT_HOME") == home
-    ]
-    assert not left
-
-
 def test_no_finished_cell_is_trained_again(
     killed: tuple[Path, dict[str, int]], complete: Path
 ) -> None:
