@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
+from PIL import Image
 
 from sgm_core.report.words import plain
 from sgm_core.store.files import write_atomic
@@ -33,6 +35,7 @@ LINES: tuple[tuple[float, tuple[float, ...]], ...] = (
     (0, (1.2, 1.4)),
     (0, (6.0, 1.5, 1.2, 1.5)),
 )
+COMPRESSION = 4  # of zlib; its usual 6 takes twice as long for 6 % fewer bytes
 MARKERS = ("o", "D", "s", "^", "v", "P", "X", "*")
 
 _RENDER = threading.Lock()  # matplotlib's font cache and mathtext parser are shared
@@ -165,15 +168,13 @@ def heading(
 
 def png(made: Figure) -> bytes:
     """Render a figure to PNG bytes that depend on its content only."""
-    buffer = io.BytesIO()
+    canvas, buffer = FigureCanvasAgg(made), io.BytesIO()
     with _RENDER:
-        made.savefig(
-            buffer,
-            format="png",
-            dpi=DPI,
-            facecolor=made.get_facecolor(),
-            metadata={"Software": None},
-        )
+        canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # paper is opaque: alpha says nothing
+    Image.fromarray(np.ascontiguousarray(pixels)).save(
+        buffer, format="PNG", dpi=(DPI, DPI), compress_level=COMPRESSION
+    )
     return buffer.getvalue()
 
 

@@ -107,8 +107,8 @@ def draw_field(
     axes.add_collection(
         LineCollection(
             list(pieces.reshape(-1, 2, 2)),
-            colors=list(ink.reshape(-1, 4)),
-            linewidths=list(np.tile(0.5 + 1.5 * rising, len(paths))),
+            colors=ink.reshape(-1, 4),
+            linewidths=np.tile(0.5 + 1.5 * rising, len(paths)),
             capstyle="round",
         ),
         autolim=False,
