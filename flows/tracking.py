@@ -34,11 +34,11 @@ from sgm_core.errors import SgmError
 from sgm_core.store.files import canonical_json, read_json, sha256_bytes
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Metric, Param, Run
 
     from sgm_core.cell import Job, Outcome
 
-CHUNK = 1000  # MLflow's limit of metrics per request
+CHUNK = 1000  # MLflow's limit of metrics, parameters and tags of one request together
 CURVES = ("loss", "grad_norm", "lr")  # of the trainer's history
 FLUSH_SECONDS = 3.0
 PAUSE_SECONDS = 120.0  # after a failure of MLflow
@@ -121,6 +121,7 @@ class CellRun:
         self._held = False
         self._points: dict[int, list[Metric]] = {}  # by step
         self._logged: set[int] = set()
+        self._params: list[Param] = []  # not yet sent; they go with the next points
         self._next = 0.0  # when to speak to MLflow again
 
     def __enter__(self) -> CellRun:
@@ -201,7 +202,7 @@ class CellRun:
                 }
                 run = client.create_run(self.tracking.id, tags=tags, run_name=spec.name)
                 run_id = str(run.info.run_id)
-            _log_params(client, run_id, params_of(spec))
+        self._params = _params(spec)
         self.run_id = run_id
         return run_id
 
@@ -220,25 +221,26 @@ class CellRun:
 
     def _flush(self, run_id: str) -> None:
         """Send the points that the run does not hold; those count as sent that MLflow has taken."""
-        new, size = sorted(set(self._points) - self._logged), CHUNK // len(CURVES)
+        new = sorted(set(self._points) - self._logged)
         with self.tracking.errors():
-            for first in range(0, len(new), size):
-                steps = new[first : first + size]
+            while new or self._params:
+                room = (CHUNK - len(self._params)) // len(CURVES)
+                steps, new = new[:room], new[room:]
                 metrics = [metric for step in steps for metric in self._points[step]]
-                self.tracking.client.log_batch(run_id, metrics=metrics)
+                self.tracking.client.log_batch(run_id, metrics=metrics, params=self._params)
                 self._logged.update(steps)
+                self._params = []
 
     def _result(self, outcome: Outcome, run_id: str) -> None:
-        """Log tags, final metrics, dataset and files, and set the run FINISHED, in this order."""
+        """Log final metrics and tags, dataset and files, and set the run FINISHED, in this order."""
         from mlflow.entities import RunTag
 
         from flows.dataset_input import dataset_input
 
         client, project = self.tracking.client, self.tracking.project
-        tags = lineage(project, outcome)
-        client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
-        metrics = final_metrics(outcome)
-        client.log_batch(run_id, metrics=metrics[:CHUNK])
+        tags = [RunTag(k, v) for k, v in lineage(project, outcome).items()]
+        metrics = final_metrics(outcome)[: CHUNK - len(tags)]
+        client.log_batch(run_id, metrics=metrics, tags=tags)
         # MLflow looks for the dataset and then inserts it: two cells of one dataset would collide.
         with project.lock("mlflow-inputs"):
             client.log_inputs(run_id, [dataset_input(project, self.job)])
@@ -285,7 +287,7 @@ def _finite(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _log_params(client: Any, run_id: str, params: dict[str, str]) -> None:
+def _params(spec: Any) -> list[Param]:
     from mlflow.entities import Param
 
-    client.log_batch(run_id, params=[Param(k, v[:6000]) for k, v in sorted(params.items())])
+    return [Param(k, v[:6000]) for k, v in sorted(params_of(spec).items())]

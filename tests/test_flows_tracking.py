@@ -74,6 +74,19 @@ def test_only_finished_points_are_logged(tracking: Tracking, outcome: Any) -> No
         assert curve(tracking, run, "grad_norm") == dict.fromkeys((10, 20, 30, 40), 2.0)
 
 
+def test_parameters_go_with_points_within_the_limit_of_a_request(
+    tracking: Tracking, outcome: Any
+) -> None:
+    """MLflow refuses a request with more than 1000 metrics, parameters and tags together."""
+    write_json(outcome.cell.path / "history.json", [point(step) for step in range(1, 701)])
+    with CellRun(tracking, "", JOB) as run:
+        run.finish(outcome)
+        assert sorted(curve(tracking, run)) == list(range(1, 701))
+        assert run.run_id is not None
+        params = tracking.client.get_run(run.run_id).data.params
+        assert params == {"process": "vp", "process.kind": "vp", "net": "", "seed": "0"}
+
+
 def test_a_run_that_is_taken_over_gets_what_is_missing(tracking: Tracking, outcome: Any) -> None:
     with CellRun(tracking, "", JOB) as run:
         run.event(progress(13, 10))
