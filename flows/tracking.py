@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ from sgm_core.errors import SgmError
 from sgm_core.store.files import canonical_json, read_json, sha256_bytes
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric, Param, Run
+    from mlflow.entities import Metric, Param, Run, RunTag
 
     from sgm_core.cell import Job, Outcome
 
@@ -110,8 +110,8 @@ class Tracking(Registry):
 class CellRun:
     """The run of one cell while it is worked on. Not for several threads at once.
 
-    The run is begun by the first sign that this process is really training, so that a cell that is
-    found in the store, or is trained by somebody else, leaves no half-empty run.
+    The run is begun by signs that this process is really training, after some seconds or at the end,
+    so that a cell that is found in the store, or is trained by somebody else, leaves no half-empty run.
     """
 
     def __init__(self, tracking: Tracking, parent: str, job: Job) -> None:
@@ -122,7 +122,7 @@ class CellRun:
         self._points: dict[int, list[Metric]] = {}  # by step
         self._logged: set[int] = set()
         self._params: list[Param] = []  # not yet sent; they go with the next points
-        self._next = 0.0  # when to speak to MLflow again
+        self._next = time.monotonic() + FLUSH_SECONDS  # when to speak to MLflow
 
     def __enter__(self) -> CellRun:
         return self
@@ -158,18 +158,18 @@ class CellRun:
             run_id = self._begin()
             history = outcome.cell.path / "history.json"
             self._add(read_json(history) if history.is_file() else [])
-            self._flush(run_id)
             self._result(outcome, run_id)
             return run_id
 
     def fail(self, message: str) -> None:
         """Close the run of a cell that failed; the next attempt takes it over."""
-        if self.run_id is None:
+        if self.run_id is None and not self._points:
             return
         with suppress(SgmError), self.tracking.errors():
-            self._flush(self.run_id)
-            self.tracking.client.set_tag(self.run_id, "sgm.error", message[:5000])
-            self.tracking.client.set_terminated(self.run_id, "FAILED")
+            run_id = self._begin()
+            self._flush(run_id)
+            self.tracking.client.set_tag(run_id, "sgm.error", message[:5000])
+            self.tracking.client.set_terminated(run_id, "FAILED")
 
     def _hold(self) -> None:
         if not self._held:
@@ -219,28 +219,40 @@ class CellRun:
             ]
             self._points.setdefault(row["step"], metrics)
 
-    def _flush(self, run_id: str) -> None:
-        """Send the points that the run does not hold; those count as sent that MLflow has taken."""
+    def _flush(
+        self, run_id: str, final: Sequence[Metric] = (), tags: Sequence[RunTag] = ()
+    ) -> None:
+        """Send the points that the run does not hold, and with the last of them `final` and `tags`.
+
+        In as few requests as may be, since each is several transactions. Those points count as sent
+        that MLflow has taken.
+        """
         new = sorted(set(self._points) - self._logged)
+        over = not (new or self._params or final or tags)
         with self.tracking.errors():
-            while new or self._params:
-                room = (CHUNK - len(self._params)) // len(CURVES)
-                steps, new = new[:room], new[room:]
+            while not over:
+                room = CHUNK - len(self._params)
+                steps, new = new[: room // len(CURVES)], new[room // len(CURVES) :]
                 metrics = [metric for step in steps for metric in self._points[step]]
-                self.tracking.client.log_batch(run_id, metrics=metrics, params=self._params)
+                over = not new and len(metrics) + len(final) + len(tags) <= room
+                if over:
+                    metrics += final
+                self.tracking.client.log_batch(
+                    run_id, metrics=metrics, params=self._params, tags=tags if over else ()
+                )
                 self._logged.update(steps)
                 self._params = []
 
     def _result(self, outcome: Outcome, run_id: str) -> None:
-        """Log final metrics and tags, dataset and files, and set the run FINISHED, in this order."""
+        """Log what is missing of points, final metrics and tags, then dataset and files, and set the
+        run FINISHED, in this order."""
         from mlflow.entities import RunTag
 
         from flows.dataset_input import dataset_input
 
         client, project = self.tracking.client, self.tracking.project
         tags = [RunTag(k, v) for k, v in lineage(project, outcome).items()]
-        metrics = final_metrics(outcome)[: CHUNK - len(tags)]
-        client.log_batch(run_id, metrics=metrics, tags=tags)
+        self._flush(run_id, final_metrics(outcome)[: CHUNK - len(tags)], tags)
         # MLflow looks for the dataset and then inserts it: two cells of one dataset would collide.
         with project.lock("mlflow-inputs"):
             client.log_inputs(run_id, [dataset_input(project, self.job)])

@@ -43,7 +43,7 @@ def tracking(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("SGM_HOME", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(tracking_module, "FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr(CellRun, "_result", lambda *_: None)
+    monkeypatch.setattr(CellRun, "_result", lambda run, _, run_id: run._flush(run_id))
     return Tracking(Project.at(tmp_path), "toy")
 
 
@@ -85,6 +85,49 @@ def test_parameters_go_with_points_within_the_limit_of_a_request(
         assert run.run_id is not None
         params = tracking.client.get_run(run.run_id).data.params
         assert params == {"process": "vp", "process.kind": "vp", "net": "", "seed": "0"}
+
+
+def test_a_cell_that_fails_before_its_points_were_sent_has_a_run_that_says_why(
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking_module, "FLUSH_SECONDS", 60.0)
+    with CellRun(tracking, "", JOB) as idle:
+        idle.fail("it never trained")
+        assert idle.run_id is None
+    with CellRun(tracking, "", JOB) as run:
+        run.event(progress(13, 10))
+        assert run.run_id is None
+        run.fail("no disk")
+        assert curve(tracking, run) == {10: 1 / 10}
+        assert run.run_id is not None
+        told = tracking.client.get_run(run.run_id)
+        assert (told.info.status, told.data.tags["sgm.error"]) == ("FAILED", "no disk")
+
+
+@pytest.mark.parametrize("points", [3, 329, 340])
+def test_what_is_left_at_the_end_goes_with_the_last_points(
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch, points: int
+) -> None:
+    """In one request where all of it fits into one."""
+    from mlflow.entities import Metric, RunTag
+
+    sent: list[Any] = []
+    send = tracking.client.log_batch
+    monkeypatch.setattr(
+        tracking.client, "log_batch", lambda *a, **b: (sent.append(b), send(*a, **b))
+    )
+    with CellRun(tracking, "", JOB) as run:
+        run_id = run._begin()
+        run._add([point(step) for step in range(1, points + 1)])
+        run._flush(run_id, [Metric(f"test_{i}", 1.0, 0, 0) for i in range(9)], [RunTag("a", "b")])
+        run._flush(run_id)
+        assert len(curve(tracking, run)) == points
+    data = tracking.client.get_run(run_id).data
+    assert (len(data.metrics), len(data.params), data.tags["a"]) == (3 + 9, 4, "b")
+    sizes = [sum(len(part) for part in request.values()) for request in sent]
+    assert sum(sizes) == 3 * points + 9 + 4 + 1
+    assert max(sizes) <= 1000
+    assert len(sizes) == (1 if points == 3 else 2)
 
 
 def test_a_run_that_is_taken_over_gets_what_is_missing(tracking: Tracking, outcome: Any) -> None:
