@@ -122,7 +122,7 @@ class CellRun:
         self._points: dict[int, list[Metric]] = {}  # by step
         self._logged: set[int] = set()
         self._params: list[Param] = []  # not yet sent; they go with the next points
-        self._next = time.monotonic() + FLUSH_SECONDS  # when to speak to MLflow
+        self._next = math.inf  # when to speak to MLflow; some seconds after the first event
 
     def __enter__(self) -> CellRun:
         return self
@@ -137,6 +137,8 @@ class CellRun:
         if event.get("event") != "progress" or event.get("phase") != "train":
             return
         self._add(event.get("history") or [])
+        if math.isinf(self._next):
+            self._next = time.monotonic() + FLUSH_SECONDS
         if time.monotonic() < self._next:
             return
         try:

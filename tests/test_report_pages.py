@@ -134,7 +134,7 @@ def test_html_loads_nothing_and_escapes_everything(tmp_path: Path) -> None:
     frame.attrs["since"] = ["<script>alert(1)</script>"]
     content = Content(experiment(), results, [], frame, writing.choose(frame), None)
     charts = {scheme: dict.fromkeys(writing.html.CHARTS, b"png") for scheme in ("light", "dark")}
-    text = writing.html.report_page(content, charts)
+    text = writing.html.report_page(content, charts, b"png")
     page = Page(text)
     assert page.tags.count("script") == 1
     assert page.handlers == []

@@ -11,14 +11,12 @@ import pandas as pd
 
 from sgm_core.config.experiment import ExperimentConfig
 from sgm_core.report import provenance, rungs, sampler_chart, under
-from sgm_core.report.canvas import png
 from sgm_core.report.choice import FAILED, LEFT_OUT, Choice
 from sgm_core.report.content import Content
 from sgm_core.report.leaderboard import floor_of
 from sgm_core.report.markdown import RANKED, with_interval
 from sgm_core.report.page import image, image_by_scheme, page
 from sgm_core.report.results import Result, direction, meaning, number
-from sgm_core.report.side_by_side import side_by_side_figure
 from sgm_core.report.tiles import tiles
 from sgm_core.report.words import measured, plain
 from sgm_core.search import plan_in_words
@@ -33,12 +31,15 @@ CHARTS = {
 SIDE_BY_SIDE = "the same seeds in the best cells, side by side"
 
 
-def report_page(content: Content, charts: Mapping[str, Mapping[str, bytes]]) -> str:
+def report_page(
+    content: Content, charts: Mapping[str, Mapping[str, bytes]], side_by_side: bytes
+) -> str:
     """Return the page.
 
     Args:
         content: what is reported.
         charts: {"light": {file: PNG}, "dark": {file: PNG}}.
+        side_by_side: PNG of the best cells.
     """
     experiment, results, frame, choice = (
         content.experiment, content.results, content.frame, content.choice
@@ -49,7 +50,7 @@ def report_page(content: Content, charts: Mapping[str, Mapping[str, bytes]]) -> 
         _since(frame),
         _table(frame, choice),
         rungs.html_sections(frame, content.cheap, results),
-        _samples(content),
+        _samples(content, side_by_side),
         _best_pictures(best),
         under.html_section(results, choice.cell),
         "<h2>The grid in charts</h2>",
@@ -158,7 +159,7 @@ def _table(frame: pd.DataFrame, choice: Choice) -> str:
     )
 
 
-def _samples(content: Content) -> str:
+def _samples(content: Content, side_by_side: bytes) -> str:
     main, results = content.metric, content.results
     choice, shown = content.choice, content.ranked[:MOST_TILES]
     figures = [
@@ -174,7 +175,7 @@ def _samples(content: Content) -> str:
         "<h2>Samples of every cell</h2><p class='quiet'>The same seeds in every cell: each picture "
         f"starts from the same noise. Best first.{more}</p>"
         f'<div class="cells">{"".join(figures)}</div>'
-        f'<figure class="card dark">{image(png(side_by_side_figure(shown)), SIDE_BY_SIDE)}</figure>'
+        f'<figure class="card dark">{image(side_by_side, SIDE_BY_SIDE)}</figure>'
     )
 
 

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from sgm_core.config.experiment import ExperimentConfig
 from sgm_core.errors import SgmError
 from sgm_core.report import curves, heatmap, html, markdown, rungs, sampler_chart, under
-from sgm_core.report.canvas import DARK, LIGHT, Ground, png, save
+from sgm_core.report.canvas import DARK, LIGHT, Ground, png
 from sgm_core.report.changes import since_last
 from sgm_core.report.choice import Choice, choose
 from sgm_core.report.content import Content, searched_board
@@ -78,7 +78,8 @@ def write_reports(
     results, trials = read(outcomes, experiment), [read(rung, experiment) for rung in tried]
     content = Content(experiment, results, trials, frame, choice, samplers)
     charts = {ground.name: _charts(content, ground) for ground in (LIGHT, DARK)}
-    page = html.report_page(content, charts)
+    side_by_side = png(side_by_side_figure(content.ranked))
+    page = html.report_page(content, charts, side_by_side)
     with swapped(out) as folder:
         with os_errors(folder):
             frame.to_parquet(folder / BOARD, index=False)
@@ -86,7 +87,7 @@ def write_reports(
         write_json(folder / "metrics.json", flat_metrics(frame, choice))
         for name, data in charts[LIGHT.name].items():
             write_atomic(folder / name, data)
-        save(side_by_side_figure(content.ranked), folder / SIDE_BY_SIDE)
+        write_atomic(folder / SIDE_BY_SIDE, side_by_side)
         for result in results:
             _copy_pictures(result, folder / "cells" / result.name)
         write_atomic(folder / "report.html", page.encode())
