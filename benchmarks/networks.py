@@ -66,7 +66,7 @@ def contestants(levels: Tensor) -> dict[str, Callable[[bool], nn.Module]]:
         return Peer(net, lambda x, t: net(x, 1000 * t[1]).sample, levels, last)
 
     def azula(last: bool) -> nn.Module:
-        net = unets.Modulated()
+        net = unets.of_azula().net
         return Peer(net, lambda x, t: net(x, t[1]), levels, last)
 
     return {"ours": own, "smalldiffusion": small, "diffusers": diffusers, "azula": azula}

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import azula.denoise
-import azula.noise
-import smalldiffusion
 import torch
 from torch import Tensor, nn
 
@@ -106,6 +103,9 @@ def lean(items: Tensor) -> tuple[nn.Module, Step]:
 
 def with_azula(items: Tensor) -> tuple[nn.Module, Step]:
     """azula's EDM-style denoiser, its VP schedule."""
+    import azula.denoise
+    import azula.noise
+
     net = Plain(2)
     denoiser = azula.denoise.KarrasDenoiser(net, azula.noise.VPSchedule())
 
@@ -117,6 +117,8 @@ def with_azula(items: Tensor) -> tuple[nn.Module, Step]:
 
 def with_smalldiffusion(items: Tensor) -> tuple[nn.Module, Step]:
     """smalldiffusion's own MLP and schedule."""
+    import smalldiffusion
+
     net = smalldiffusion.TimeInputMLP(dim=2, hidden_dims=(128,) * 4)
     schedule = smalldiffusion.ScheduleLogLinear(1000)
 

@@ -2,7 +2,8 @@
 
 Each is the peer's own U-Net, at widths that give equal parameters and operations, with its own
 objective; optimiser and EMA are the same for all. A contestant runs in plain or channels_last layout,
-in float32 or under bfloat16 autocast: whatever is tried on ours is tried on each peer.
+in float32 or under bfloat16 autocast: whatever is tried on ours is tried on each peer. A peer is imported
+when it is asked for: not every machine has all of them.
 """
 
 from __future__ import annotations
@@ -11,17 +12,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-import azula.denoise
-import azula.nn.layers
-import azula.nn.unet
-import azula.noise
-import diffusers
-import smalldiffusion
 import torch
-from azula.nn.layers import SineEncoding
-from denoising_diffusion_pytorch import GaussianDiffusion
-from denoising_diffusion_pytorch import Unet as LucidrainsUnet
-from smalldiffusion.model_unet import Unet as SmallUnet
 from torch import Tensor, nn
 from toy import Step, stepper
 
@@ -54,6 +45,9 @@ def own_net(**fields: object) -> nn.Module:
 
 def of_smalldiffusion() -> Contestant:
     """smalldiffusion's U-Net (attention in the middle only)."""
+    import smalldiffusion
+    from smalldiffusion.model_unet import Unet as SmallUnet
+
     net = SmallUnet(SIDE, 1, 1, ch=32, ch_mult=(1, 2, 3), num_res_blocks=1, attn_resolutions=(),
                     dropout=0.0)  # fmt: skip
     schedule = smalldiffusion.ScheduleLogLinear(1000, 0.01, 80.0)
@@ -67,6 +61,8 @@ def of_smalldiffusion() -> Contestant:
 
 def of_diffusers() -> Contestant:
     """diffusers' UNet2DModel without attention, and its DDPM training objective."""
+    import diffusers
+
     net = diffusers.UNet2DModel(
         SIDE, 1, 1, block_out_channels=(32, 64, 96), layers_per_block=1, norm_num_groups=8,
         down_block_types=("DownBlock2D",) * 3, up_block_types=("UpBlock2D",) * 3,
@@ -75,39 +71,43 @@ def of_diffusers() -> Contestant:
     schedule = diffusers.DDPMScheduler(1000)
 
     def loss(x: Tensor) -> Tensor:
-        noise, t = torch.randn_like(x), torch.randint(1000, (len(x),))
+        noise, t = torch.randn_like(x), torch.randint(1000, (len(x),), device=x.device)
         return nn.functional.mse_loss(net(schedule.add_noise(x, noise, t), t).sample, noise)
 
     return Contestant(net, lambda x, t: net(x, t).sample, loss)
 
 
-class Modulated(nn.Module):
-    """azula's U-Net with the embedding of time that its tutorials use."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.time = nn.Sequential(SineEncoding(128), nn.Linear(128, 128), nn.SiLU())
-        self.unet = azula.nn.unet.UNet(1, 1, hid_channels=(40, 64, 80), hid_blocks=(2, 2, 2),
-                                       mod_features=128)  # fmt: skip
-
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        return self.unet(x, self.time(t))
-
-
 def of_azula() -> Contestant:
-    """azula's U-Net under its EDM-style denoiser."""
+    """azula's U-Net with the embedding of time that its tutorials use, under its EDM-style denoiser."""
+    import azula.denoise
+    import azula.noise
+    from azula.nn.layers import SineEncoding
+    from azula.nn.unet import UNet
+
+    class Modulated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.time = nn.Sequential(SineEncoding(128), nn.Linear(128, 128), nn.SiLU())
+            self.unet = UNet(1, 1, hid_channels=(40, 64, 80), hid_blocks=(2, 2, 2),
+                             mod_features=128)  # fmt: skip
+
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            return self.unet(x, self.time(t))
+
     net = Modulated()
     denoiser = azula.denoise.KarrasDenoiser(net, azula.noise.VPSchedule())
     return Contestant(
         net,
         lambda x, t: denoiser(x, t).mean,
-        lambda x: denoiser.loss(x, torch.rand(len(x))),
+        lambda x: denoiser.loss(x, torch.rand(len(x), device=x.device)),
     )
 
 
 def of_lucidrains() -> Contestant:
     """denoising-diffusion-pytorch's U-Net and objective."""
-    net = LucidrainsUnet(dim=24, dim_mults=(1, 2, 4), channels=1)
+    from denoising_diffusion_pytorch import GaussianDiffusion, Unet
+
+    net = Unet(dim=24, dim_mults=(1, 2, 4), channels=1)
     diffusion = GaussianDiffusion(net, image_size=SIDE, auto_normalize=False)
     return Contestant(net, net, diffusion)
 

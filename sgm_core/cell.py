@@ -44,8 +44,8 @@ __all__ = [
 ]
 
 CELLS, EVALUATIONS = "cells", "evaluations"
-# What every training and evaluation imports on its way (torch._dynamo: any optimizer's first step).
-LIBRARIES = ("torch._dynamo", "sgm_core.report.figures")
+# What every evaluation imports on its way.
+LIBRARIES = ("sgm_core.report.figures",)
 
 Emit = Callable[[dict[str, Any]], None]
 

@@ -23,7 +23,8 @@ whatever the process and parametrisation: one small matrix per item.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +135,26 @@ class Batch:
         return loss, slope * (2 / output.numel())
 
 
+@dataclass(frozen=True)
+class Chance:
+    """What is random in a batch: places (B,) among the times, noise (B, r, *shape), and which items
+    (B,) get more of it (None: none)."""
+
+    places: Tensor
+    xi: Tensor
+    wide: Tensor | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Chance]) -> Chance:
+        """Return the batches of several objectives, one behind the other."""
+        wide = [part.wide for part in parts if part.wide is not None]
+        return cls(
+            torch.cat([part.places for part in parts]),
+            torch.cat([part.xi for part in parts]),
+            torch.cat(wide) if wide else None,
+        )
+
+
 class Objective:
     """Draws (inputs, sigma, target, weight) for clean data.
 
@@ -167,8 +188,9 @@ class Objective:
             weight = raw / self.normaliser
         self.table = make_table(preconditioning, times, weight)
         self.rows = self.table.packed(device, dtype)
-        self.n, self.tails = len(times), tails
+        self.n, self.tails, self.parts = len(times), tails, 1
         self._items = torch.arange(0, device=device)
+        self._first: Tensor | None = None  # row of each item's table, where there are several
 
     @classmethod
     def of(
@@ -190,21 +212,49 @@ class Objective:
             tails=training.get("tails", 0.0),  # not in the settings of older cells
         )
 
-    def draw(self, x0: Tensor, generator: torch.Generator) -> Batch:
-        """Perturb x0 (B, *shape) at random times; stratified over the table within the batch."""
-        b = x0.shape[0]
-        uniform = torch.rand(b, generator=generator, device=x0.device)
-        if len(self._items) != b:
-            self._items = torch.arange(b, device=x0.device)
-        strata = (self._items + uniform) * (self.n / b)
-        row = self.rows.index_select(0, strata.long().clamp_(max=self.n - 1))
+    @classmethod
+    def joined(cls, objectives: Sequence[Objective]) -> Objective:
+        """Return the objective of several batches of one size that lie one behind the other.
+
+        Args:
+            objectives: of one number of times and shape of table, with the same `tails`.
+        """
+        first = objectives[0]
+        both = copy.copy(first)
+        both.rows = torch.cat([objective.rows for objective in objectives])
+        both.parts = len(objectives)
+        both._items, both._first = first._items[:0], None
+        return both
+
+    def chance(self, x0: Tensor, generator: torch.Generator) -> Chance:
+        """Draw what is random in the batch of x0 (B, *shape)."""
+        b = len(x0)
+        options: dict[str, Any] = {"generator": generator, "device": x0.device}
+        places = torch.rand(b, **options)
+        xi = torch.randn((b, self.table.map.shape[2] - 1, *x0.shape[1:]), dtype=x0.dtype, **options)
+        return Chance(places, xi, torch.rand(b, **options) < self.tails if self.tails else None)
+
+    def perturb(self, x0: Tensor, chance: Chance) -> Batch:
+        """Perturb x0 (B, *shape) as drawn; times are stratified over the table within the batch."""
+        b = len(x0) // self.parts
+        if len(self._items) != len(x0):
+            self._items = torch.arange(b, device=x0.device).repeat(self.parts)
+            if self.parts > 1:
+                first = torch.arange(self.parts, device=x0.device) * self.n
+                self._first = first.repeat_interleave(b)
+        index = ((self._items + chance.places) * (self.n / b)).long().clamp_(max=self.n - 1)
+        if self._first is not None:
+            index += self._first
+        row = self.rows.index_select(0, index)
+        xi = chance.xi
+        if chance.wide is not None:
+            xi = xi * per_item(1 + (TAIL - 1) * chance.wide.to(xi), xi)
         outputs, inputs = self.table.map.shape[1:]
-        shape = (b, inputs - 1, *x0.shape[1:])
-        xi = torch.randn(shape, generator=generator, device=x0.device, dtype=x0.dtype)
-        if self.tails:
-            wide = torch.rand(b, generator=generator, device=x0.device) < self.tails
-            xi *= per_item(1 + (TAIL - 1) * wide.to(xi), xi)
         matrix = row[:, 1 : 1 + outputs * inputs].unflatten(1, (outputs, inputs))
         both = mix(matrix, torch.cat([x0[:, None], xi], 1))
         weight = None if self.table.weight is None else row[:, -1]
         return Batch(both[:, :-1], row[:, 0], both[:, -1], weight)
+
+    def draw(self, x0: Tensor, generator: torch.Generator) -> Batch:
+        """Perturb x0 (B, *shape) at random times."""
+        return self.perturb(x0, self.chance(x0, generator))

@@ -24,7 +24,7 @@ from sgm_core.config.data import DigitsParams, SwissRollParams
 from sgm_core.config.training import TrainingConfig
 from sgm_core.data import prepare
 from sgm_core.errors import SgmError
-from sgm_core.train.loop import ItemOrder
+from sgm_core.train.feed import ItemOrder
 from sgm_core.train.run import train_cell
 
 MLP = {"kind": "mlp", "width": 16, "depth": 1, "fourier": 8, "fourier_scale": 2.0}

@@ -59,6 +59,11 @@ class TrainingConfig(Frozen):
     precision: Literal["float32", "bf16"] = Field(
         "float32", description="bf16: autocast where the device has it"
     )
+    compile: bool = Field(
+        False,
+        description="torch.compile a U-Net before it is trained: on a GPU its steps take 0.6 of the time, "
+        "after about 40 s; on a CPU a little less is gained, and a C++ compiler has to be there",
+    )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(1, ge=1, le=256, description="CPU threads of one cell's process")
     devices: int = Field(

@@ -47,7 +47,13 @@ def tune(
     split = data.split("train")
     items, labels = items_of(split.x, split.labels if small.labels else None, device)
     warmup = min(int(training["warmup"]), steps // 10)
-    settings = {**training, "steps": steps, "warmup": warmup, "schedule": "cosine"}
+    settings = {
+        **training,
+        "steps": steps,
+        "warmup": warmup,
+        "schedule": "cosine",
+        "compile": False,
+    }
     objective: Any = Towards(Objective.of(small.preconditioning, settings, TIME_NODES, device))
     state = TrainState(
         Difference(small.net, teacher.forward), objective, LoopSettings.of(settings), 0

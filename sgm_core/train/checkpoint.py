@@ -27,6 +27,7 @@ from sgm_core.store.files import (
 from sgm_core.train.loop import TrainState
 
 KEEP = 2
+MOMENTS = ("first", "second", "count")
 
 
 def save_checkpoint(folder: Path, state: TrainState, history: list[dict[str, Any]]) -> None:
@@ -84,8 +85,7 @@ def _records(folder: Path) -> list[Path]:
 def _tensors(state: TrainState) -> dict[str, Tensor]:
     tensors = {f"net.{k}": v for k, v in state.net.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in state.ema_net.state_dict().items()}
-    for i, moments in state.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{i}.{k}": v for k, v in moments.items()}
+    tensors |= {f"adamw.{k}": getattr(state, k) for k in MOMENTS}
     tensors["generator"] = state.generator.get_state()
     tensors["torch_rng"] = torch.get_rng_state()
     # safetensors refuses memory that is shared or strided, and wants it on the CPU to be hashed.
@@ -99,12 +99,8 @@ def _restore(state: TrainState, tensors: dict[str, Tensor], step: int) -> None:
 
     state.net.load_state_dict(part("net."))
     state.ema_net.load_state_dict(part("ema."))
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in part("optimiser.").items():
-        index, _, field = name.partition(".")
-        moments.setdefault(int(index), {})[field] = value
-    groups = state.optimiser.state_dict()["param_groups"]
-    state.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+    for name, value in part("adamw.").items():
+        getattr(state, name).copy_(value)
     state.generator.set_state(tensors["generator"].to(torch.uint8))
     torch.set_rng_state(tensors["torch_rng"].to(torch.uint8))
     state.step = step

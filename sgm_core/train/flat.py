@@ -21,16 +21,20 @@ class FlatWeights:
 
     Attributes:
         vector: (n,) all weights, each parameter followed by zeros up to the next cache line.
+        padded, gaps: room of each parameter in it, and how many zeros follow.
     """
 
     def __init__(self, net: nn.Module) -> None:
         self.parameters = list(net.parameters())
-        padded = [-(-p.numel() // ALIGNED) * ALIGNED for p in self.parameters]
+        self.padded = [-(-p.numel() // ALIGNED) * ALIGNED for p in self.parameters]
         self._last = [_channels_last(p) for p in self.parameters]
-        self.gaps = [room - p.numel() for room, p in zip(padded, self.parameters, strict=True)]
-        self.vector = self._joined([p.data for p in self.parameters])
-        self._padded = padded
-        for view, p in zip(self._views(self.vector), self.parameters, strict=True):
+        self.gaps = [room - p.numel() for room, p in zip(self.padded, self.parameters, strict=True)]
+        self.move_to(self._joined([p.data for p in self.parameters]))
+
+    def move_to(self, vector: Tensor) -> None:
+        """Let the parameters lie in another vector (n,), and have its values."""
+        self.vector = vector
+        for view, p in zip(self._views(vector), self.parameters, strict=True):
             p.data = view
 
     def gradient(self, loss: Tensor) -> Tensor:
@@ -51,7 +55,7 @@ class FlatWeights:
     def _views(self, vector: Tensor) -> list[Tensor]:
         views = []
         for part, p, last in zip(
-            vector.split(self._padded), self.parameters, self._last, strict=True
+            vector.split(self.padded), self.parameters, self._last, strict=True
         ):
             flat = part[: p.numel()]
             shape = p.permute(0, 2, 3, 1).shape if last else p.shape

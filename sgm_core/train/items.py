@@ -16,9 +16,12 @@ FOLIO = 2 * 2**20  # the largest piece of a file that Linux maps for one read
 def items_of(x: Any, labels: Any, device: torch.device) -> tuple[Tensor, Tensor | None]:
     """Put all items on the device in their storage type (uint8 images, float32 points).
 
-    On the CPU images stay where they are mapped: a dataset may be larger than the memory.
+    On the CPU images stay where they are mapped: a dataset may be larger than the memory. So they do
+    for a GPU of whose free memory they would take more than half.
     """
     array = np.ascontiguousarray(x, dtype=np.uint8 if x.dtype == np.uint8 else np.float32)
+    if device.type == "cuda" and array.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
+        device = torch.device("cpu")
     items = torch.from_numpy(array).to(device)
     return items, None if labels is None else torch.from_numpy(np.array(labels)).to(device)
 

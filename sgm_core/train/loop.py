@@ -19,10 +19,14 @@ from torch import Tensor, nn
 
 from sgm_core.nets.by_hand import knows_its_derivative
 from sgm_core.objective import Batch, Objective
+from sgm_core.train.captured import capture
+from sgm_core.train.feed import Feed
 from sgm_core.train.flat import FlatWeights
 from sgm_core.train.ranks import Ranks
 
 EPSILON = 1e-8  # of AdamW
+EAGER_STEPS = 3  # before a step is recorded: libraries choose and allocate what they need
+WORTH_CAPTURING = 50  # steps; recording takes as long as some of them
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,13 @@ class LoopSettings:
     ema: float
     label_dropout: float
     precision: str
+    compile: bool = False
 
     @classmethod
     def of(cls, training: dict[str, Any]) -> LoopSettings:
         """Pick this loop's fields from a resolved `training` mapping."""
-        chosen = {name: training[name] for name in cls.__dataclass_fields__}
+        known = cls.__dataclass_fields__
+        chosen = {name: value for name, value in training.items() if name in known}
         return cls(**{**chosen, "betas": tuple(chosen["betas"])})
 
 
@@ -71,25 +77,52 @@ class TrainState:
     ) -> None:
         self.net, self.objective, self.settings, self.seed = net, objective, settings, seed
         self.ranks = ranks
-        self.forward = net if ranks is None else ranks.wrap(net)
+        self.forward: Callable[..., Tensor] = net if ranks is None else ranks.wrap(net)
+        if settings.compile:
+            self.forward = torch.compile(self.forward)
         self.device = next(net.parameters()).device
         self.ema_net = copy.deepcopy(net).requires_grad_(False).eval()
-        self.weights, self.average = FlatWeights(net), FlatWeights(self.ema_net).vector
-        self.vector = nn.Parameter(self.weights.vector)  # what the optimiser moves
-        self.optimiser = torch.optim.AdamW(
-            [self.vector],
-            lr=settings.lr,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            eps=EPSILON,
-            fused=True,
-        )
+        self.weights, self.averages = FlatWeights(net), FlatWeights(self.ema_net)
+        # AdamW's: means of the gradient and its square, and the number of steps.
+        self.first = torch.zeros_like(self.weights.vector)
+        self.second = torch.zeros_like(self.weights.vector)
+        self.count = torch.zeros((), device=self.device)
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.bf16 = settings.precision == "bf16" and has_bf16(self.device)
         # A small network's own derivative, where nothing else has to see the graph.
         by_hand = ranks is None and not self.bf16 and knows_its_derivative(net)
         self._written = self.weights.written_gradient() if by_hand else None
         self.step = 0
+
+    def move(
+        self, x0: Tensor, labels: Tensor | None, rate: float | Tensor, gain: float | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Take one step, but for its number; return the loss and the gradient's norm, 0-d tensors.
+
+        Nothing here waits for a device, so that a GPU can repeat it as it was recorded.
+
+        Args:
+            x0, labels: see `advance`.
+            rate: the learning rate.
+            gain: the weight of the new weights in the average.
+        """
+        s = self.settings
+        batch = self.objective.draw(x0, self.generator)
+        if labels is not None and s.label_dropout > 0:
+            labels = without_some(labels, s.label_dropout, self.generator)
+        if self.ranks is not None:
+            batch, labels = self.ranks.share(batch, labels)
+        if not self.net.training:
+            self.net.train()
+        loss, gradient = self.differentiate(batch, labels, len(x0))
+        norm = torch.linalg.vector_norm(gradient)
+        gradient *= (s.grad_clip / (norm + 1e-6)).clamp(max=1.0)
+        weights = self.weights.vector
+        fused_adamw(weights, gradient, self.first, self.second, self.count, rate, s)
+        self.averages.vector.lerp_(weights, gain)
+        if self.ranks is not None:
+            loss = self.ranks.mean(loss)
+        return loss.detach(), norm
 
     def differentiate(
         self, batch: Batch, labels: Tensor | None, items: int
@@ -112,40 +145,15 @@ class TrainState:
             loss = self.ranks.weighted(loss, items)
         return loss, self.weights.gradient(loss)
 
-    def update(self, gradient: Tensor, rate: float) -> None:
-        """Take one step of AdamW; the moments lie in `optimiser`, whose own step prepares them.
-
-        Its other steps go to the kernel: what the library does around it costs more than the kernel
-        where weights are few (the processor's cache holds the activations, not that code).
-        """
-        moments = self.optimiser.state.get(self.vector)
-        if not moments:
-            self.optimiser.param_groups[0]["lr"] = rate
-            self.vector.grad = gradient
-            self.optimiser.step()
-            return
-        moments["step"] += 1
-        first, second = self.settings.betas
-        with torch.no_grad():
-            torch._fused_adamw_(
-                [self.vector],
-                [gradient],
-                [moments["exp_avg"]],
-                [moments["exp_avg_sq"]],
-                [],
-                [moments["step"]],
-                lr=rate,
-                beta1=first,
-                beta2=second,
-                weight_decay=self.settings.weight_decay,
-                eps=EPSILON,
-                amsgrad=False,
-                maximize=False,
-            )
-
     def precision(self) -> AbstractContextManager[object]:
         """The context of a forward pass."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+    def gain(self) -> float:
+        """One less the average's decay, which grows to its value: early averages would be dominated by
+        the initial weights."""
+        step = self.step + 1
+        return 1 - min(self.settings.ema, step / (10 + step))
 
     def learning_rate(self) -> float:
         """Linear warm-up, then a cosine to zero, or constant."""
@@ -156,6 +164,52 @@ class TrainState:
         return rate
 
 
+def fused_adamw(
+    weights: Tensor,
+    gradient: Tensor,
+    first: Tensor,
+    second: Tensor,
+    count: Tensor,
+    rate: float | Tensor,
+    settings: LoopSettings,
+) -> None:
+    """AdamW (arXiv 1711.05101) on one tensor and its moments, in place; `count` of steps goes up by one.
+
+    The library's kernel without its optimiser: what that does around the kernel costs more than the kernel
+    where weights are few (the processor's cache holds the activations, not that code), and its first
+    call imports a compiler, which takes a second.
+    """
+    count += 1
+    with torch.no_grad():
+        torch._fused_adamw_(
+            [weights],
+            [gradient],
+            [first],
+            [second],
+            [],
+            [count],
+            lr=rate,  # type: ignore[arg-type]  # a tensor and a number are both taken, one is told
+            beta1=settings.betas[0],
+            beta2=settings.betas[1],
+            weight_decay=settings.weight_decay,
+            eps=EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+def can_capture(state: TrainState, last: int) -> bool:
+    """Whether a GPU's steps from here to the last one are worth a CUDA graph."""
+    alone = state.ranks is None and state.device.type == "cuda"
+    return alone and last - state.step > WORTH_CAPTURING
+
+
+def without_some(labels: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Replace a share of the labels (B,) by "none", -1."""
+    dropped = torch.rand(len(labels), generator=generator, device=labels.device)
+    return torch.where(dropped < share, -1, labels)
+
+
 def has_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 faster than float32 (on a CPU: AVX512_BF16, AMX)."""
     return device.type == "cuda" or bool(torch.cpu._is_avx512_bf16_supported())
@@ -163,54 +217,12 @@ def has_bf16(device: torch.device) -> bool:
 
 def advance(state: TrainState, x0: Tensor, labels: Tensor | None = None) -> StepReport:
     """Do one optimiser step on clean items x0 (B, *shape) in model space."""
-    s = state.settings
-    batch = state.objective.draw(x0, state.generator)
-    if labels is not None and s.label_dropout > 0:
-        dropped = torch.rand(len(labels), generator=state.generator, device=x0.device)
-        labels = torch.where(dropped < s.label_dropout, -1, labels)
     if state.ranks is not None:
         state.ranks.seed(state.seed, state.step)
-        batch, labels = state.ranks.share(batch, labels)
-    if not state.net.training:
-        state.net.train()
-    loss, gradient = state.differentiate(batch, labels, len(x0))
-    norm = torch.linalg.vector_norm(gradient)
-    gradient *= (s.grad_clip / (norm + 1e-6)).clamp(max=1.0)
-    rate = state.learning_rate()
-    state.update(gradient, rate)
+    rate, gain = state.learning_rate(), state.gain()
+    loss, norm = state.move(x0, labels, rate, gain)
     state.step += 1
-    # Early averages would be dominated by the initial weights; the decay grows to its value.
-    decay = min(s.ema, state.step / (10 + state.step))
-    state.average.lerp_(state.weights.vector, 1 - decay)
-    if state.ranks is not None:
-        loss = state.ranks.mean(loss)
-    return StepReport(state.step, loss.detach(), norm, rate)
-
-
-class ItemOrder:
-    """Which items a step sees: consecutive slices of one random permutation per epoch.
-
-    A function of (seed, step) alone, so that a resumed run needs no saved position.
-    """
-
-    def __init__(self, n: int, seed: int, batch: int) -> None:
-        self.n, self.seed, self.batch = n, seed, batch
-        self._latest: tuple[int, Tensor] | None = None
-
-    def __call__(self, step: int) -> Tensor:
-        """Return the indices of one step's items, (batch,) int64."""
-        first, last = step * self.batch, (step + 1) * self.batch
-        parts = []
-        for epoch in range(first // self.n, (last - 1) // self.n + 1):
-            start = epoch * self.n
-            parts.append(self._permutation(epoch)[max(0, first - start) : last - start])
-        return torch.cat(parts)
-
-    def _permutation(self, epoch: int) -> Tensor:
-        if self._latest is None or self._latest[0] != epoch:
-            generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
-            self._latest = (epoch, torch.randperm(self.n, generator=generator))
-        return self._latest[1]
+    return StepReport(state.step, loss, norm, rate)
 
 
 def train(
@@ -221,15 +233,26 @@ def train(
 ) -> Iterator[StepReport]:
     """Yield a report per step until `settings.steps`.
 
+    On a GPU all but the first steps are one recorded graph of kernels (see CapturedStep).
+
     Args:
         state: advanced in place; may start in the middle (resume).
-        items: all training items in storage dtype, (N, *shape).
-        labels: (N,) int64 or None.
+        items: all training items in storage dtype, (N, *shape), on the state's device or the CPU.
+        labels: (N,) int64 or None, beside the items.
         affine: callable from a batch of items to model space (B, *shape) float32.
     """
-    order = ItemOrder(len(items), state.seed, state.settings.batch)
-    while state.step < state.settings.steps:
-        index = order(state.step).to(items.device)
-        x0 = affine(items[index]).to(state.device)
-        chosen = None if labels is None else labels[index].to(state.device)
-        yield advance(state, x0, chosen)
+    feed = Feed(items, labels, [state.seed], state.settings.batch, state.device)
+    captured: Callable[[Tensor, Tensor | None, float, float], tuple[Tensor, Tensor]] | None = None
+    last = state.settings.steps
+    capture_at = state.step + EAGER_STEPS if can_capture(state, last) else last
+    while state.step < last:
+        raw, chosen = feed(state.step)
+        if state.step == capture_at:
+            captured = capture(state.move, affine, raw, chosen, [state.generator])
+        if captured is None:
+            yield advance(state, affine(raw), chosen)
+            continue
+        rate = state.learning_rate()
+        loss, norm = captured(raw, chosen, rate, state.gain())
+        state.step += 1
+        yield StepReport(state.step, loss, norm, rate)

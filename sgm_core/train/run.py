@@ -33,6 +33,7 @@ from sgm_core.train.ranks import Ranks
 TIME_NODES = 8192
 HISTORY_POINTS = 200
 PROGRESS_SECONDS = 1.0
+UNREAD = 256  # steps whose losses are read together
 SUMMARY = "summary.json"
 DATA_FIELDS = ("name", "kind", "shape", "range", "center", "scale", "sigma_data", "labels")
 
@@ -102,7 +103,7 @@ def _train(
     torch.set_num_threads(int(training.get("threads", 1)))
     memory = KeptMemory()
     data = load_dataset(dataset)
-    with _memory_errors():
+    with _machine_errors():
         parts = build_parts(
             spec["process"], spec["net"], data.meta, training["parametrisation"], spec["seed"]
         )
@@ -216,6 +217,7 @@ class _History:
         self.started = self.shown = time.monotonic()
         self.first = state.step
         self.sent = len(self.points)
+        self._unread: list[tuple[StepReport, float]] = []
         if state.step:
             emit({"event": "message", "text": f"resumed at step {state.step} of {self.steps}"})
 
@@ -224,25 +226,19 @@ class _History:
         return float(self.before + time.monotonic() - self.started)
 
     def add(self, report: StepReport) -> None:
-        """Take in a step; emit progress about once a second."""
+        """Take in a step; emit progress about once a second.
+
+        Losses are read some steps later, many at once: reading one makes a GPU wait.
+        """
         self.last = report
-        self.loss += float(report.loss)
-        self.norm += float(report.grad_norm)
-        self.count += 1
-        if report.step % self.interval == 0 or report.step == self.steps:
-            self.check(report)
-            self.points.append(
-                {
-                    "step": report.step,
-                    "loss": self.loss / self.count,
-                    "grad_norm": self.norm / self.count,
-                    "lr": report.lr,
-                    "seconds": self.seconds(),
-                }
-            )
-            self.loss, self.norm, self.count = 0.0, 0.0, 0
+        if report.step == self.steps:
+            report.loss.item()  # the device has finished when this returns, and `seconds` counts it
+        self._unread.append((report, self.seconds() if self._ends_interval(report) else 0.0))
         now = time.monotonic()
-        if now - self.shown >= PROGRESS_SECONDS or report.step == self.steps:
+        shown = now - self.shown >= PROGRESS_SECONDS or report.step == self.steps
+        if shown or len(self._unread) >= UNREAD:
+            self._read()
+        if shown:
             self.shown = now
             rate = (report.step - self.first) / max(1e-9, now - self.started)
             self.emit(
@@ -259,16 +255,46 @@ class _History:
             )
             self.sent = len(self.points)
 
+    def _ends_interval(self, report: StepReport) -> bool:
+        return report.step % self.interval == 0 or report.step == self.steps
+
+    def _read(self) -> None:
+        """Add up what was taken in; a point for every interval that ended."""
+        unread, self._unread = self._unread, []
+        if not unread:
+            return
+        told = torch.stack([torch.stack([r.loss, r.grad_norm]) for r, _ in unread]).tolist()
+        for (report, seconds), (loss, norm) in zip(unread, told, strict=True):
+            self.loss += loss
+            self.norm += norm
+            self.count += 1
+            if self._ends_interval(report):
+                self._check_finite(report.step)
+                self.points.append(
+                    {
+                        "step": report.step,
+                        "loss": self.loss / self.count,
+                        "grad_norm": self.norm / self.count,
+                        "lr": report.lr,
+                        "seconds": seconds,
+                    }
+                )
+                self.loss, self.norm, self.count = 0.0, 0.0, 0
+
     def check(self, report: StepReport) -> None:
         """Fail on a loss that is not finite, before it reaches a checkpoint."""
-        if not math.isfinite(self.loss + float(report.loss) + float(report.grad_norm)):
+        self._read()
+        self._check_finite(report.step)
+
+    def _check_finite(self, step: int) -> None:
+        if not math.isfinite(self.loss + self.norm):
             raise SgmError(
-                f"the loss is not finite at step {report.step} of {self.steps}; "
+                f"the loss is not finite at step {step} of {self.steps}; "
                 "lower training.lr or raise training.warmup"
             )
 
     def record(self) -> list[dict[str, Any]]:
-        """What a checkpoint keeps: the points and the unfinished interval."""
+        """What a checkpoint keeps: the points and the unfinished interval; after `check`."""
         pending = {"pending": [self.loss, self.norm, self.count], "elapsed": self.seconds()}
         return [*self.points, pending]
 
@@ -288,8 +314,8 @@ def _sigterm() -> Iterator[threading.Event]:
 
 
 @contextlib.contextmanager
-def _memory_errors() -> Iterator[None]:
-    """Turn out-of-memory failures into one sentence."""
+def _machine_errors() -> Iterator[None]:
+    """Turn failures of memory, and of the compiler, into one sentence."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -298,6 +324,12 @@ def _memory_errors() -> Iterator[None]:
             f"memory ran out while training ({text}); lower training.batch or the network's width"
         ) from None
     except RuntimeError as error:
+        if type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
+            reason = " ".join(str(error).split("\n\n")[0].split())
+            raise SgmError(
+                f"training.compile: the network cannot be compiled here ({reason}); write false, or "
+                "install a C++ compiler (and Triton for a GPU)"
+            ) from None
         if "can't allocate memory" not in str(error):
             raise
         raise SgmError(
