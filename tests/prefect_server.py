@@ -90,19 +90,21 @@ def call(server: dict[str, str], path: str, body: dict[str, Any]) -> Any:
     return answer(f"{server['PREFECT_API_URL']}/{path}", body)
 
 
-def answer(url: str, body: dict[str, Any] | None = None, **headers: str) -> Any:
+def answer(
+    url: str, body: dict[str, Any] | None = None, method: str | None = None, **headers: str
+) -> Any:
     """What the server answers; while it says that its database is locked, it is asked again.
 
     Its own client does the same.
     """
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(
-        url, data=data, headers={"content-type": "application/json", **headers}
+        url, data=data, headers={"content-type": "application/json", **headers}, method=method
     )
     for attempt in range(10):
         try:
             with urllib.request.urlopen(request, timeout=30) as got:
-                return json.load(got)
+                return json.loads(got.read() or "null")
         except urllib.error.HTTPError as refused:
             if refused.code != 503 or attempt == 9:
                 raise

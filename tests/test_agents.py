@@ -94,8 +94,9 @@ def test_each_worker_takes_one_cell_at_a_time_and_sees_its_device_alone(
     assert seen == {"a": "0", "b": "1", "c": ""}
 
 
-def test_a_worker_that_dies_is_started_again_and_all_end_with_sigterm(
-    parent: subprocess.Popen[str], notes: Path
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_dies_is_started_again_and_all_end_with_a_signal(
+    parent: subprocess.Popen[str], notes: Path, number: signal.Signals
 ) -> None:
     until(lambda: len(told(notes)) == 3)
     victim = next(pid for pid, note in told(notes).items() if note["argv"][-1] == "b")
@@ -103,7 +104,7 @@ def test_a_worker_that_dies_is_started_again_and_all_end_with_sigterm(
     until(lambda: len(told(notes)) == 4)
     names = [note["argv"][-1] for pid, note in told(notes).items() if alive(pid)]
     assert sorted(names) == ["a", "b", "c"]
-    parent.send_signal(signal.SIGTERM)
+    parent.send_signal(number)
     assert parent.wait(20) == 0
     assert not any(alive(pid) for pid in told(notes))
     assert parent.stdout is not None

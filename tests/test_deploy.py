@@ -1,4 +1,7 @@
-"""The files of deploy/: read by the programs they are for, as far as those run here; never started."""
+"""The files of deploy/: read by the programs they are for, as far as those run here; never started.
+
+A pool is made of the template on a Prefect server of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,10 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from flows_checkout import checkout, environment, sgm
+from prefect_server import answer, call, objects, server
 
+__all__ = ["server"]  # the fixture
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 COMPOSE, EXAMPLE = DEPLOY / "compose.yaml", DEPLOY / ".env.example"
 KUBERNETES = "1.30"
@@ -72,6 +79,60 @@ def test_compose_reads_its_file_and_stops_without_a_secret(tmp_path: Path) -> No
     for missing in secrets:
         done = config(**{**secrets, missing: ""})
         assert done.returncode != 0 and "fill in deploy/.env" in done.stderr, missing
+
+
+def test_ports_are_bound_to_this_machine_unless_bind_says_otherwise() -> None:
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert len(ports) == 4
+    assert all(port.startswith("${BIND:-127.0.0.1}:") for port in ports), ports
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
+def test_the_cluster_s_secret_is_made_of_the_named_file(tmp_path: Path) -> None:
+    """Nothing is asked of a cluster: `--dry-run=client`."""
+    names = ["PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"]
+    names += ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+    (tmp_path / ".env.cluster").write_text("".join(f"{name}=a:b=c\n" for name in names))
+    command = ["kubectl", "-n", "sgm", "create", "secret", "generic", "sgm", "-o", "json"]
+    command += [f"--from-env-file={tmp_path}/.env.cluster", "--dry-run=client"]
+    nowhere = {**os.environ, "KUBECONFIG": str(tmp_path / "none")}
+    done = subprocess.run(command, env=nowhere, check=True, capture_output=True, text=True)
+    assert set(json.loads(done.stdout)["data"]) == set(names)
+
+
+@pytest.mark.slow
+def test_a_pool_of_the_cluster_and_an_older_automation_are_what_init_finds(
+    server: dict[str, str], tmp_path: Path
+) -> None:
+    """`sgm init --server` leaves the pool alone and brings the automation up to date."""
+    template = DEPLOY / "kubernetes" / "base-job-template.json"
+    make = ["-m", "prefect", "work-pool", "create", "gpu", "--type", "kubernetes"]
+    made = subprocess.run(
+        [sys.executable, *make, "--base-job-template", str(template)],
+        env=environment(**server), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stdout + made.stderr
+    folder = checkout(tmp_path / "project", git=False)
+
+    def init() -> str:
+        return sgm(folder, "init", "--server", **server).stdout
+
+    assert "Prefect server: work pool control, automation" in init()
+    (pool,) = [p for p in objects(server, "work_pools") if p["name"] == "gpu"]
+    assert pool["type"] == "kubernetes"
+    assert pool["base_job_template"] == json.loads(template.read_text())
+
+    (automation,) = call(server, "automations/filter", {})
+    url = f"{server['PREFECT_API_URL']}/automations/{automation['id']}"
+    assert automation["trigger"]["within"] == 90
+    trigger = {k: v for k, v in automation["trigger"].items() if k != "id"}
+    kept = {name: automation[name] for name in ("name", "description", "actions")}
+    older = {**kept, "trigger": {**trigger, "within": 600}}
+    answer(url, older, method="PUT")
+    assert "Prefect server: automation\n" in init()
+    assert answer(url)["trigger"]["within"] == 90
+    assert "Prefect server: all there" in init()
 
 
 def test_the_cluster_s_manifests_fit_kubernetes_schemas() -> None:
