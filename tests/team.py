@@ -39,7 +39,7 @@ class Team:
 
     Attributes:
         variables: the environment of everybody who uses them.
-        logs: folder of what the servers print and of MLflow's artifacts.
+        logs: folder of what the servers print, and of MLflow's artifacts where no bucket is given.
     """
 
     postgres: Postgres
@@ -64,6 +64,8 @@ def team(
     prefix: tuple[str, ...] = (),
     restored: dict[str, str] | None = None,
     like: Team | None = None,
+    artifacts: str = "",
+    s3: dict[str, str] | None = None,
 ) -> Iterator[Team]:
     """Start the servers.
 
@@ -72,6 +74,8 @@ def team(
         prefix: what their commands are put behind (`ip netns exec NAME`).
         restored: dumps of all databases to begin with.
         like: a team whose secrets and artifacts are used again.
+        artifacts: where MLflow puts them ("": below `logs`).
+        s3: the environment of the bucket that they are in.
     """
     with ExitStack() as stack:
         logs = like.logs if like else Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -106,7 +110,7 @@ def team(
                 "mlflow", "server", "--host", host, "--port", str(ports["mlflow"]),
                 "--workers", "1", "--app-name", "basic-auth",
                 "--backend-store-uri", cluster.url("mlflow"),
-                "--artifacts-destination", str(logs / "artifacts"),
+                "--artifacts-destination", artifacts or str(logs / "artifacts"),
                 "--allowed-hosts", f"{host}:{ports['mlflow']}",
             ],
             **common,
@@ -114,6 +118,7 @@ def team(
             MLFLOW_AUTH_ADMIN_USERNAME="admin",
             MLFLOW_AUTH_ADMIN_PASSWORD=admin,
             MLFLOW_FLASK_SERVER_SECRET_KEY=canary(),
+            **(s3 or {}),
         )  # fmt: skip
         until(lambda: answers(f"{prefect}/api/health"), "Prefect's server")
         until(lambda: answers(f"{mlflow}/health"), "MLflow's server")

@@ -10,8 +10,10 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flows_checkout import checkout, environment, evaluated, finished, sgm
@@ -32,6 +34,7 @@ class Grown:
     variables: dict[str, str]
     output: str
     bucket: str
+    artifacts: dict[str, Any]
     dumps: dict[str, str]
 
 
@@ -39,8 +42,10 @@ class Grown:
 def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grown]:
     """A grid that was run with a restart of PostgreSQL in its middle."""
     root = tmp_path_factory.mktemp("team")
-    with team() as servers, serving(secret=canary()) as s3:
+    with serving(secret=canary()) as s3, ExitStack() as stack:
         bucket = new_bucket(s3)
+        artifacts = {"artifacts": f"s3://{bucket}/mlflow", "s3": s3}
+        servers = stack.enter_context(team(**artifacts))
         store = {"SGM_STORE": f"s3://{bucket}/cells", **s3}
         variables = {**servers.variables, **store}
         servers.secrets.append(s3["AWS_SECRET_ACCESS_KEY"])
@@ -63,7 +68,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grown]:
             output, _ = grid.communicate(timeout=2400)
         assert grid.returncode == 0, output
         dumps = {name: servers.postgres.dump(name) for name in DATABASES}
-        yield Grown(servers, folder, variables, output, bucket, dumps)
+        yield Grown(servers, folder, variables, output, bucket, artifacts, dumps)
 
 
 def test_a_restart_of_postgresql_costs_nothing(grown: Grown) -> None:
@@ -103,7 +108,7 @@ def test_no_secret_is_in_what_was_left(grown: Grown, tmp_path: Path) -> None:
     file_system(grown.variables).get(grown.bucket, str(tmp_path / "bucket"), recursive=True)
     assert any((tmp_path / "bucket").rglob("record.json"))
     assert "sgm.cell_key" in grown.dumps["mlflow"] and "vp-mlp-s0" in grown.dumps["prefect"]
-    assert any((grown.team.logs / "artifacts").rglob("model.safetensors"))
+    assert any((tmp_path / "bucket" / "mlflow").rglob("model.safetensors"))
     assert len(grown.team.secrets) == 4
     assert leaks(grown.team.secrets, tmp_path, grown.folder, grown.team.logs) == []
     (tmp_path / "planted").write_text(f"x{grown.team.secrets[-1]}")
@@ -122,11 +127,30 @@ def test_who_has_no_account_or_another_name_for_the_host_is_refused(grown: Grown
     assert done.returncode == 1 and "MLflow at" in done.stderr and secret not in done.stderr
 
 
+def upgrade(servers: Team) -> None:
+    """What an upgrade types, on databases that are up to date already: nothing is lost by it."""
+    at = servers.postgres
+    variables = {
+        "PGPASSWORD": at.password,
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": at.url("prefect", "postgresql+asyncpg"),
+    }
+    for command in (
+        ["prefect", "server", "database", "upgrade", "-y"],
+        ["mlflow", "db", "upgrade", at.url("mlflow")],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            env=environment(**variables), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_backup_is_the_same_project_on_other_servers(grown: Grown, tmp_path: Path) -> None:
     """Both databases from their dumps, cells from the bucket, data from the old disk's DVC cache."""
     before = sgm(grown.folder, "history", "rolls", **grown.variables).stdout
     assert "is the first champion" in before
-    with team(restored=grown.dumps, like=grown.team) as other:
+    with team(restored=grown.dumps, like=grown.team, **grown.artifacts) as other:
+        upgrade(other)
         folder = tmp_path / "project"
         clone = ["git", "clone", "--quiet", str(grown.folder), str(folder)]
         subprocess.run(clone, check=True)
