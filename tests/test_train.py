@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from sgm_core.config.data import DigitsParams, SwissRollParams
 from sgm_core.config.training import TrainingConfig
 from sgm_core.data import prepare
+from sgm_core.ending import Terminated
 from sgm_core.errors import SgmError
 from sgm_core.train.feed import ItemOrder
 from sgm_core.train.run import train_cell
@@ -176,6 +177,25 @@ def test_a_killed_trainer_goes_on_to_the_same_weights(
     assert any(text.startswith("resumed at step") for text in messages)
     train_cell(job, data / "rolls", whole, quiet)
     assert_equal_weights(whole, parts)
+
+
+def test_sigterm_after_the_last_step_keeps_what_was_trained(data: Path, tmp_path: Path) -> None:
+    def emit(event: dict[str, Any]) -> None:
+        if event.get("step") == job["training"]["steps"]:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    job, before = spec(MLP), signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(Terminated):
+            train_cell(job, data / "rolls", tmp_path, emit)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    messages: list[dict[str, Any]] = []
+    assert train_cell(job, data / "rolls", tmp_path, messages.append)["steps"] == 60
+    assert messages == [], "no step was trained again"
 
 
 def test_a_damaged_checkpoint_is_passed_over(data: Path, tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def train_cell(spec: Mapping[str, Any], dataset: Path, work: Path, emit: Emit) -
     training = spec["training"]
     count = int(training.get("devices", 1))
     if count == 1:
-        return _train(spec, dataset, work, emit)
+        with _sigterm() as stop:
+            return _train(spec, dataset, work, emit, stop)
     check_devices(count, str(training["device"]))
     job = {"spec": dict(spec), "dataset": str(dataset), "work": str(work)}
     with _sigterm() as stop:
@@ -90,12 +91,18 @@ def train_rank(job: Mapping[str, Any], rank: int, emit: Emit) -> None:
     name = str(job["spec"]["training"]["device"])
     device = torch.device(name, rank) if name == "cuda" else torch.device(name)
     ranks = Ranks(rank, int(job["world"]), Path(job["meeting"]), device)
-    _train(job["spec"], Path(job["dataset"]), Path(job["work"]), emit, ranks)
+    with _sigterm() as stop:
+        _train(job["spec"], Path(job["dataset"]), Path(job["work"]), emit, stop, ranks)
     ranks.leave()
 
 
 def _train(
-    spec: Mapping[str, Any], dataset: Path, work: Path, emit: Emit, ranks: Ranks | None = None
+    spec: Mapping[str, Any],
+    dataset: Path,
+    work: Path,
+    emit: Emit,
+    stop: threading.Event,
+    ranks: Ranks | None = None,
 ) -> dict[str, Any]:
     """Train in this process, alone or as one of several ranks."""
     training = dict(spec["training"])
@@ -116,23 +123,22 @@ def _train(
         history = _History(work, state, emit if first else _nothing)
         every = int(spec.get("checkpoint_every", 500))
         clock = time.process_time()
-        with _sigterm() as stop:
-            for report in train(state, items, labels, affine_of(data.meta, device)):
-                history.add(report)
-                memory.look(report.step)
-                if every_so_often and report.step % every_so_often == 0:
-                    forget(split.x)
-                if report.step == state.settings.steps:
-                    break
-                stopped = stop.is_set() if ranks is None else ranks.any(stop.is_set())
-                if first and (stopped or report.step % every == 0):
-                    history.check(report)
-                    save_checkpoint(work, state, history.record())
-                if stopped:
-                    raise Stopped(
-                        f"stopped at step {report.step} of {state.settings.steps}; "
-                        "run again to go on from there"
-                    )
+        for report in train(state, items, labels, affine_of(data.meta, device)):
+            history.add(report)
+            memory.look(report.step)
+            if every_so_often and report.step % every_so_often == 0:
+                forget(split.x)
+            if report.step == state.settings.steps:
+                break
+            stopped = stop.is_set() if ranks is None else ranks.any(stop.is_set())
+            if first and (stopped or report.step % every == 0):
+                history.check(report)
+                save_checkpoint(work, state, history.record())
+            if stopped:
+                raise Stopped(
+                    f"stopped at step {report.step} of {state.settings.steps}; "
+                    "run again to go on from there"
+                )
         if history.last is not None:
             history.check(history.last)
     cpu_seconds = time.process_time() - clock
@@ -301,7 +307,10 @@ class _History:
 
 @contextlib.contextmanager
 def _sigterm() -> Iterator[threading.Event]:
-    """Turn SIGTERM into an event while training; only the main thread can."""
+    """Turn SIGTERM into an event while training; only the main thread can.
+
+    One that came after the last step takes its course when what was trained is saved.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -311,6 +320,8 @@ def _sigterm() -> Iterator[threading.Event]:
         yield stop
     finally:
         signal.signal(signal.SIGTERM, before)
+    if stop.is_set():
+        signal.raise_signal(signal.SIGTERM)
 
 
 @contextlib.contextmanager
