@@ -34,10 +34,11 @@ NET = {
     "blocks": 2,
     "attention": (2,),
     "group": 16,
+    "patch": 2,
 }
 TRAINING = {
-    "steps": 12_000, "batch": 256, "lr": 2e-3, "warmup": 200, "ema": 0.999, "p_mean": -0.8, "p_std": 1.1,
-    "label_dropout": 0.1, "precision": "bf16",
+    "steps": 7000, "batch": 256, "lr": 2e-3, "warmup": 200, "ema": 0.999, "p_mean": -0.8, "p_std": 1.1,
+    "label_dropout": 0.1, "precision": "bf16", "compile": True,
 }  # fmt: skip
 SEEDS, NFE, SHOWN = 3, 49, 10
 

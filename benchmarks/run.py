@@ -36,9 +36,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 RESULTS, PICTURES = HERE / "results.json", ROOT / "docs" / "images" / "performance"
 PAGES = (ROOT / "docs" / "performance.md", ROOT / "README.md")
-CHAPTERS = {"steps": 170, "sampling": 150, "gpu": 60, "quality": 500, "samplers": 180}
+CHAPTERS = {"steps": 170, "sampling": 150, "gpu": 240, "quality": 500, "samplers": 180}
 # Run when they are named, since they train for long.
-LONG = {"digits": 500, "networks": 450, "fashion": 1800, "emoji": 2500}
+LONG = {"gpu_images": 400, "digits": 500, "networks": 450, "fashion": 1800, "emoji": 2500}
 BLOCK = re.compile(r"(<!-- bench: (\w+)\.(\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 Results = dict[str, Any]
 
