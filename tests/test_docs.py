@@ -39,6 +39,12 @@ def test_every_local_link_and_picture_exists() -> None:
             assert (page.parent / link).exists(), f"{page.name} links {link}"
 
 
+def test_every_test_that_the_operations_name_exists() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    for name in set(re.findall(r"`(test_[a-z_]+)`", page)):
+        assert (ROOT / "tests" / f"{name}.py").is_file(), f"operations.md names {name}"
+
+
 def test_the_page_of_processes_shows_every_process_and_sampler() -> None:
     """Made by docs/make_processes.py; a new process or sampler needs a run of it."""
     page = (ROOT / "docs" / "processes.md").read_text(encoding="utf-8")
