@@ -16,7 +16,6 @@ import contextlib
 import ctypes
 import resource
 from pathlib import Path
-from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGEST = 2**31 - 1
@@ -45,23 +44,43 @@ class KeptMemory:
     def __init__(self, growth: int = GROWTH) -> None:
         keep_memory()
         self.growth, self.size = growth, 0
-        self._trim: Any = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
     def look(self, step: int) -> None:
         """After a step: give the gaps back if the process has grown too much."""
-        if self._trim is None or step % EVERY:
+        if step % EVERY:
             return
         size = anonymous()
         if self.size and size > self.size + self.growth:
-            self._trim(0)
+            give_back()
             self.size = 0  # known again once steps have mapped what they need
         elif not self.size:
             self.size = size
 
 
+def give_back() -> None:
+    """Return the pages of all gaps; does nothing where the C library is not glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def anonymous() -> int:
     """Return the resident bytes of this process that are no file's; 0 where there is no /proc."""
+    pages, shared = _pages()
+    return (pages - shared) * resource.getpagesize()
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process holds now (at most, where there is no /proc)."""
+    pages, _ = _pages()
+    if pages:
+        return pages * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _pages() -> tuple[int, int]:
+    """The resident pages of this process, and how many of them are a file's."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        _, pages, shared, *_ = Path("/proc/self/statm").read_text().split()
-        return (int(pages) - int(shared)) * resource.getpagesize()
-    return 0
+        words = Path("/proc/self/statm").read_text().split()
+        return int(words[1]), int(words[2])
+    return 0, 0

@@ -13,13 +13,12 @@ process: see `flows.workers.Kind` and `sgm_core.worker`.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
-import resource
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+
+from sgm_core.heap import give_back
 
 
 @contextlib.contextmanager
@@ -41,8 +40,7 @@ def renewed() -> Iterator[None]:
             torch.seed()
             if torch.cuda.is_initialized():
                 torch.cuda.empty_cache()
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed
+        give_back()  # glibc keeps what was freed
 
 
 @contextlib.contextmanager
@@ -59,11 +57,3 @@ def uncollected() -> Iterator[None]:
         gc.freeze()
         if was:
             gc.enable()
-
-
-def resident() -> int:
-    """Return the bytes of memory that this process holds now (at most, where there is no /proc)."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * resource.getpagesize()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

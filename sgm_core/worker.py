@@ -36,7 +36,8 @@ from sgm_core.cell import Job, ensure_cell, load, outdated
 from sgm_core.config.custom import use_folder
 from sgm_core.ending import PARENT, Terminated, die_with_parent, terminate
 from sgm_core.errors import SgmError, UsageError
-from sgm_core.renew import renewed, resident
+from sgm_core.heap import resident
+from sgm_core.renew import renewed
 
 LOAD = "load "
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")

@@ -27,6 +27,7 @@ COPIED = [
     "device.py",
     "ending.py",
     "errors.py",
+    "heap.py",
     "job.py",
     "renew.py",
     "search.py",
