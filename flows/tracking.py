@@ -165,7 +165,7 @@ class CellRun:
 
     def fail(self, message: str) -> None:
         """Close the run of a cell that failed; the next attempt takes it over."""
-        if self.run_id is None and not self._points:
+        if self.run_id is None and math.isinf(self._next):  # it never trained
             return
         with suppress(SgmError), self.tracking.errors():
             run_id = self._begin()

@@ -5,6 +5,7 @@ Slow: an embedded Prefect server is started in a process of its own.
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,9 @@ def test_one_failing_cell(tmp_path: Path) -> None:
     assert runs["ve-mlp-s0"].data.tags["sgm.error"].endswith("not finite at step 2")
     assert runs["vp-mlp-s0"].info.status == "FINISHED"
     assert not client.search_registered_models()
+    states = dict.fromkeys(("vp-mlp-s0", "subvp-mlp-s0"), "Completed")
+    states |= dict.fromkeys(("ve-mlp-s0", "grid-0"), "Failed")
+    assert _tasks(folder) == states, "all are known to Prefect when the command has ended"
 
     done = sgm(folder, "publish", "rolls")
     assert done.returncode == 1
@@ -77,6 +81,11 @@ def _flaky(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
     )
+
+
+def _tasks(folder: Path) -> dict[str, str]:
+    with sqlite3.connect(folder / ".sgm" / "prefect" / "prefect.db") as database:
+        return dict(database.execute("SELECT name, state_name FROM task_run"))
 
 
 def _runs(folder: Path):  # type: ignore[no-untyped-def]
