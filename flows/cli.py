@@ -63,7 +63,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except WrongUsage as error:
-        error.show()  # type: ignore[attr-defined]
+        print(_usage_sentence(error), file=sys.stderr)
         code = 2
     except OSError as error:
         print(f"sgm: {_os_sentence(error)}", file=sys.stderr)
@@ -346,6 +346,15 @@ def _embedded(project: Project) -> Embedded:
 
     initialise(project)
     return Embedded(project)
+
+
+def _usage_sentence(error: Any) -> str:
+    """Say what was typed wrong; a command without its arguments says how it is used."""
+    message = str(error.format_message())
+    if "\n" in message:
+        return message
+    command = error.ctx.command_path if error.ctx is not None else "sgm"
+    return f"sgm: {message[:1].lower()}{message[1:].rstrip('.')}; see {command} --help"
 
 
 def _os_sentence(error: OSError) -> str:

@@ -25,7 +25,7 @@ def studio(
         Path | None, typer.Option(help="serve the bundles in this folder, not the registry")
     ] = None,
     host: Annotated[str, typer.Option(help="address to bind")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = 8000,
+    port: Annotated[int, typer.Option(help="0 to 65535; 0: a free one")] = 8000,
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="a further name of this server; repeatable")
     ] = None,
@@ -42,7 +42,7 @@ def studio(
         int, typer.Option(min=1, help="requests at once; more are told to come back")
     ] = 128,
     max_n: Annotated[int, typer.Option(min=1, help="samples of a request")] = 4096,
-    max_steps: Annotated[int, typer.Option(min=1, help="steps of a request")] = 1000,
+    max_steps: Annotated[int, typer.Option(min=1, max=100_000, help="steps of a request")] = 1000,
     timeout: Annotated[float, typer.Option(min=1, help="seconds of a request")] = 120.0,
     show: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
 ) -> None:

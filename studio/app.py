@@ -168,7 +168,13 @@ def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     """Say in one sentence what does not fit the schema."""
     assert isinstance(error, RequestValidationError)
-    return JSONResponse({"detail": complaint(error.errors())}, 422)
+    errors = error.errors()
+    if errors[0]["loc"] == ("body",) and isinstance(errors[0]["input"], bytes):
+        # FastAPI leaves a body as it came where the header does not say that it is JSON.
+        given = request.headers.get("content-type", "")
+        detail = f"content-type: {given[:80]!r} is not valid: send application/json"
+        return JSONResponse({"detail": detail}, 422)
+    return JSONResponse({"detail": complaint(errors)}, 422)
 
 
 async def _unreadable(request: Request, error: Exception) -> JSONResponse:

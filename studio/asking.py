@@ -67,7 +67,7 @@ def plan(asked: Asked, shelf: Shelf, limits: Limits, emit: Callable[[bytes], boo
     entry = shelf.find(asked.model, asked.version)
     opened = entry.opened
     _check_size(asked, opened, limits)
-    settings = _settings(asked, opened, limits)
+    settings = _settings(asked, opened)
     _check_process(asked.process, opened)
     steps = opened.steps(settings, asked.process)
     task = _task(asked, opened, settings)
@@ -95,11 +95,14 @@ def _check_size(asked: Asked, opened: Opened, limits: Limits) -> None:
         raise UsageError(
             f"n: {asked.n} is not valid: this server draws 1 to {most} samples of {opened.name} at once"
         )
+    steps = opened.config["sampling"]["steps"] if asked.steps is None else asked.steps
+    if steps > limits.steps:
+        raise UsageError(f"steps: {steps} is not valid: this server takes 1 to {limits.steps}")
     if asked.seed + asked.n > SEEDS:
         raise UsageError(f"seed: {asked.seed} is not valid: seed + n must not exceed 2^64")
 
 
-def _settings(asked: Asked, opened: Opened, limits: Limits) -> SamplingConfig:
+def _settings(asked: Asked, opened: Opened) -> SamplingConfig:
     """Return the model's settings with those that were asked for."""
     if asked.guidance is not None and asked.guidance != 1 and not opened.model.labels:
         raise UsageError(
@@ -111,12 +114,7 @@ def _settings(asked: Asked, opened: Opened, limits: Limits) -> SamplingConfig:
         "options": asked.options,
         "guidance": asked.guidance,
     }
-    settings = settings_of(opened.config["sampling"], given)
-    if settings.steps > limits.steps:
-        raise UsageError(
-            f"steps: {settings.steps} is not valid: this server takes 1 to {limits.steps}"
-        )
-    return settings
+    return settings_of(opened.config["sampling"], given)
 
 
 def _check_process(name: str | None, opened: Opened) -> None:

@@ -16,6 +16,7 @@ from studio.access import is_loopback
 from studio.app import create_app
 from studio.studio import Studio
 
+PORTS = 2**16 - 1
 GRACE = 4.0  # seconds that running requests have after a signal
 END = 8  # seconds after which connections are cut
 
@@ -24,9 +25,11 @@ def bind(host: str, port: int) -> socket.socket:
     """Return a socket that listens, so that a port in use is known before models are loaded.
 
     Raises:
-        UsageError: there is no such host.
+        UsageError: there is no such host, or no such port.
         SgmError: the port is in use, or not permitted.
     """
+    if not 0 <= port <= PORTS:
+        raise UsageError(f"--port: {port} is not valid: write 1 to {PORTS}, or 0 for a free one")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError):

@@ -255,6 +255,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"n": True}, "n: True is not valid: write a whole number"),
     ({"steps": 0}, "steps"),
     ({"steps": 901}, "steps: 901 is not valid: this server takes 1 to 900"),
+    ({"steps": 10**9}, "steps: 1000000000 is not valid: this server takes 1 to 900"),
     ({"steps": 2.5}, "steps"),
     ({"seed": -1}, "seed: "),
     ({"seed": 2**64 - 1, "n": 2}, "seed: 18446744073709551615 is not valid: seed + n"),
@@ -304,8 +305,11 @@ def test_a_body_that_is_no_request_is_refused(client: Client) -> None:
     for body in (b"", b"{", b"[]", b"\xff\xfe", b'{"model": "sgm-digits", "guidance": NaN}'):
         status, _, content = client.ask("/api/generate", body)
         assert status == 422 and json.loads(content)["detail"]
-    form = {"content-type": "application/x-www-form-urlencoded"}
-    assert client.ask("/api/generate", {"model": "sgm-digits"}, headers=form)[0] == 422
+    for kind in ("application/x-www-form-urlencoded", "text/plain", ""):
+        form = {"content-type": kind}
+        status, _, content = client.ask("/api/generate", {"model": "sgm-digits"}, headers=form)
+        told = f"content-type: {kind!r} is not valid: send application/json"
+        assert (status, json.loads(content)["detail"]) == (422, told)
     status, _, content = client.ask("/api/generate", b"x" * (4 * 2**20 + 1))
     assert status == 413 and "4194304 bytes" in json.loads(content)["detail"]
 
