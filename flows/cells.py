@@ -15,6 +15,7 @@ from flows.executors import LocalProcesses, Stopped
 from flows.progress import logged
 from flows.project import Project
 from flows.pulling import pull_data
+from flows.stacking import train_stacks
 from sgm_core.device import gpus
 from sgm_core.errors import SgmError, UsageError
 from sgm_core.job import Job
@@ -39,17 +40,26 @@ def cells(
     emit, project = logged(log), Project.find()
     # A cell gets all GPUs of this worker: there may be several (`training.devices`).
     with LocalProcesses(1, [",".join(gpus())]) as executor:
+        agreed: dict[str, Job] = {}
         for text, wanted in zip(jobs, expected, strict=True):
-            name = wanted["name"]
             try:
-                job = _agreed(text, wanted, asked, project, log.info)
-                outcome = executor.run(job, emit)
-                log.info("%s: %s", name, "found in the store" if outcome.cached else "finished")
-            except Stopped as error:
-                return Crashed(message=str(error))  # another agent goes on with it
+                agreed[wanted["name"]] = _agreed(text, wanted, asked, project, log.info)
             except SgmError as error:
-                failures[name] = str(error).removeprefix(f"cell {name}: ")
+                failures[wanted["name"]] = str(error).removeprefix(f"cell {wanted['name']}: ")
                 log.error("%s", error)
+        try:
+            train_stacks(executor, list(agreed.values()), lambda _, event: emit(event))
+            for name, job in agreed.items():
+                try:
+                    outcome = executor.run(job, emit)
+                    log.info("%s: %s", name, "found in the store" if outcome.cached else "finished")
+                except Stopped:
+                    raise
+                except SgmError as error:
+                    failures[name] = str(error).removeprefix(f"cell {name}: ")
+                    log.error("%s", error)
+        except Stopped as error:
+            return Crashed(message=str(error))  # another agent goes on with it
     if failures:
         return Failed(message=json.dumps(failures))
     return Completed(message=f"{len(jobs)} cells")

@@ -30,6 +30,8 @@ from sgm_core.device import cores, device_class, gpus
 from sgm_core.ending import GRACE_SECONDS
 from sgm_core.errors import SgmError, UsageError, did_you_mean
 from sgm_core.store.shared import store_at
+from sgm_core.together import ensure_trained
+from sgm_core.worker import together_line
 
 RETRIES = 2
 VARIABLE = "SGM_EXECUTOR"
@@ -79,6 +81,11 @@ class InProcess:
         """See `CellExecutor.run`."""
         with self._alone:
             return ensure_cell(job, emit)
+
+    def train_together(self, jobs: Sequence[Job], emit: Emit) -> None:
+        """See `LocalProcesses.train_together`."""
+        with self._alone:
+            ensure_trained(jobs, emit)
 
 
 class LocalProcesses(Stoppable):
@@ -130,9 +137,9 @@ class LocalProcesses(Stoppable):
         slot = self._slot(job)
         try:
             for attempt in range(self.retries + 1):
-                ending = self._attempt(job, slot, emit)
+                ending = self._attempt(job, job.to_line(), slot, emit)
                 while ending.outdated:
-                    ending = self._attempt(job, slot, emit)
+                    ending = self._attempt(job, job.to_line(), slot, emit)
                 if not ending.signal:
                     return _result(job, ending)
                 if attempt < self.retries:
@@ -149,6 +156,21 @@ class LocalProcesses(Stoppable):
             f"cell {job.spec.name}: its process was killed by {signal_name(ending.signal)} "
             f"{self.retries + 1} times; {advice}"
         )
+
+    def train_together(self, jobs: Sequence[Job], emit: Emit) -> None:
+        """Train the cells of a stack (sgm_core.together) in a slot.
+
+        Raises:
+            SgmError: they are not all trained; each can go on alone.
+        """
+        slot = self._slot(jobs[0])
+        try:
+            ending = self._attempt(jobs[0], together_line(jobs), slot, emit)
+        finally:
+            self._free.put(slot)
+        if not ending.done:
+            reason = ending.last.get("message") or ending.words or "its process was killed"
+            raise SgmError(f"{len(jobs)} cells are not trained together: {reason}")
 
     def load(self, job: Job) -> None:
         """Start a worker in every slot, which imports what such a job needs; returns at once."""
@@ -188,12 +210,12 @@ class LocalProcesses(Stoppable):
                 return self._free.get(timeout=0.2)
         raise Stopped(f"cell {job.spec.name}: not started, because everything is being stopped")
 
-    def _attempt(self, job: Job, slot: _Slot, emit: Emit) -> Ending:
-        """Have one worker do the job, that of the slot if it fits."""
+    def _attempt(self, job: Job, line: str, slot: _Slot, emit: Emit) -> Ending:
+        """Have one worker do what a line asks for, that of the slot if it fits the job."""
         stopped = Stopped(f"cell {job.spec.name}: stopped; run again to go on with it")
         worker = self._worker(slot, Kind.of(job, _visible(job, slot)), stopped)
         try:
-            ending = worker.follow(job, emit)
+            ending = worker.follow(line, emit)
             slot.worker = worker if ending.done else None
         finally:
             with self._guard:

@@ -26,6 +26,7 @@ from flows.project import Project
 from flows.reporting import write_report
 from flows.searching import Searched, all_jobs, compared_samplers, search
 from flows.setup import initialise
+from flows.stacking import train_stacks
 from flows.tracking import Tracking
 from sgm_core.errors import SgmError
 from sgm_core.search import plan_in_words, rungs_of
@@ -76,6 +77,7 @@ def grid(experiment: str, root: str = ".") -> list[str]:
         shown.say(f"{experiment}: {plan_in_words(config)}, {executor.slots} at once")
 
         def run(due: Mapping[str, Job]) -> dict[str, Outcome]:
+            train_stacks(executor, list(due.values()), shown.event, shown.drop)
             _run_all(executor, observed, due)
             return {name: observed.outcomes[name] for name in due if name in observed.outcomes}
 

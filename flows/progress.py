@@ -66,6 +66,9 @@ class Display:
                 self._printed[cell] = now
             self.say(f"{cell}: {describe(event)}")
 
+    def drop(self, cell: str) -> None:
+        """Show nothing more of what was worked on."""
+
     def done(self, cell: str, text: str) -> None:
         """Show that a cell is finished, and how."""
         with self._lock:
@@ -113,10 +116,13 @@ class Live(Display):
                 text=describe(event),
             )
 
-    def done(self, cell: str, text: str) -> None:
+    def drop(self, cell: str) -> None:
         with self._lock:
             if cell in self._tasks:
                 self._bars.remove_task(self._tasks.pop(cell))
+
+    def done(self, cell: str, text: str) -> None:
+        self.drop(cell)
         super().done(cell, text)
 
 

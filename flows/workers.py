@@ -153,8 +153,8 @@ class Worker:
             self._process.stdin.write(line)
             self._process.stdin.flush()
 
-    def follow(self, job: Job, emit: Emit) -> Ending:
-        """Hand over a job, pass events to `emit` until the job ends, and say how it did.
+    def follow(self, line: str, emit: Emit) -> Ending:
+        """Hand over a job's line, pass events to `emit` until the job ends, and say how it did.
 
         If `emit` raises, or Ctrl-C arrives, the worker is ended first.
         """
@@ -163,7 +163,7 @@ class Worker:
         last: dict[str, Any] = {}
         self._words.clear()
         try:
-            self._write(job.to_line())
+            self._write(line)
             for line in process.stdout:
                 last = _event(line) or last
                 if last.get("event") in ("progress", "message"):

@@ -10,7 +10,7 @@ costs the hashing of its files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -62,7 +62,7 @@ class Outcome:
 
 def lookup(job: Job, emit: Emit | None = None) -> Outcome | None:
     """Return a finished, verified cell with its evaluation, or None. Computes nothing."""
-    store, log = store_at(job.store), _log(emit)
+    store, log = store_at(job.store), log_of(emit)
     cell = store.find(CELLS, job.spec.key, log)
     if cell is None:
         return None
@@ -79,8 +79,7 @@ def ensure_cell(job: Job, emit: Emit) -> Outcome:
     Raises:
         SgmError: one sentence; what was finished stays.
     """
-    store, log, built = store_at(job.store), _log(emit), []
-    labels = {"experiment": job.spec.experiment, "name": job.spec.name}
+    store, log, built = store_at(job.store), log_of(emit), []
 
     def tell(event: dict[str, Any]) -> None:
         store.check()
@@ -90,11 +89,8 @@ def ensure_cell(job: Job, emit: Emit) -> Outcome:
         from sgm_core.train.run import train_cell
 
         built.append(CELLS)
-        check_code(job.spec.modules, identity["code"])
-        if digest_of(job.dataset / "dataset.json", "dataset") != job.spec.data_digest:
-            raise SgmError(f"{job.dataset} has changed since this cell was planned; run again")
-        spec = {**job.spec.as_dict(), "checkpoint_every": job.checkpoint_every}
-        summary: dict[str, Any] = train_cell(spec, job.dataset, work, tell)
+        check_plan(job, identity)
+        summary: dict[str, Any] = train_cell(plan_of(job), job.dataset, work, tell)
         return summary
 
     def evaluate(work: Path) -> dict[str, Any]:
@@ -107,22 +103,37 @@ def ensure_cell(job: Job, emit: Emit) -> Outcome:
         )
         return summary
 
-    # Before anything is imported: an edit from here on is refused, not stored under the new key.
-    for name, digest in _hashes(job).items():
-        _loaded.setdefault(name, digest)
+    remember(job)
     identity = job.spec.identity()
     with _named(job.spec.name):
-        cell = store.ensure(CELLS, identity_key(identity), train, {**labels, **identity}, log)
+        cell = store.ensure(CELLS, identity_key(identity), train, described(job, identity), log)
         spec = job.evaluation_spec(cell.key)
         measured = spec.identity()
         evaluation = store.ensure(
-            EVALUATIONS, identity_key(measured), evaluate, {**labels, **measured}, log
+            EVALUATIONS, identity_key(measured), evaluate, described(job, measured), log
         )
     return Outcome(job.spec, cell, evaluation, cached=not built)
 
 
+def described(job: Job, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry says that it is: its labels and its identity."""
+    return {"experiment": job.spec.experiment, "name": job.spec.name, **identity}
+
+
+def plan_of(job: Job) -> dict[str, Any]:
+    """What the trainer is told of a job."""
+    return {**job.spec.as_dict(), "checkpoint_every": job.checkpoint_every}
+
+
 # Module -> its hash when this process was about to import it.
 _loaded: dict[str, str] = {}
+
+
+def remember(job: Job) -> None:
+    """Note the code of a job before anything of it is imported: an edit from here on is refused, not
+    stored under the new key."""
+    for name, digest in _hashes(job).items():
+        _loaded.setdefault(name, digest)
 
 
 def outdated(job: Job) -> bool:
@@ -132,14 +143,20 @@ def outdated(job: Job) -> bool:
 
 def load(job: Job) -> None:
     """Import what a job needs, before it is asked for; an edit from here on makes it `outdated`."""
-    for name, digest in _hashes(job).items():
-        _loaded.setdefault(name, digest)
+    remember(job)
     points = NETS[job.spec.net["kind"]].data_rank == 1
     libraries = (*LIBRARIES, *(["ot"] if points else []))
     with uncollected():
         for name in (*job.spec.modules, *job.evaluation_spec("").modules, *libraries):
             with suppress(Exception):  # the job itself will say it
                 import_module(name)
+
+
+def check_plan(job: Job, identity: Mapping[str, Any]) -> None:
+    """Refuse to train with other code or other data than the identity of a job stands for."""
+    check_code(job.spec.modules, identity["code"])
+    if digest_of(job.dataset / "dataset.json", "dataset") != job.spec.data_digest:
+        raise SgmError(f"{job.dataset} has changed since this cell was planned; run again")
 
 
 def check_code(modules: list[str], planned: str) -> None:
@@ -155,7 +172,8 @@ def _hashes(job: Job) -> dict[str, str]:
     return module_hashes([*job.spec.modules, *job.evaluation_spec("").modules])
 
 
-def _log(emit: Emit | None) -> Callable[[str], None] | None:
+def log_of(emit: Emit | None) -> Callable[[str], None] | None:
+    """The messages of a store as events."""
     return emit and (lambda text: emit({"event": "message", "text": text}))
 
 

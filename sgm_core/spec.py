@@ -124,8 +124,9 @@ def cells_of(
     """
     training = experiment.training.model_dump(mode="json", exclude={"checkpoint_every"})
     training["device"] = device_class(experiment.training.device)
-    if training["devices"] == 1:  # as before there was a choice: the key of a cell is old
-        del training["devices"]
+    for name, usual in (("devices", 1), ("stack", 1), ("compile", False)):
+        if training[name] == usual:  # as before there was a choice: the key of a cell is old
+            del training[name]
     cheap = rung is not None and not rung.final
     if cheap and rung is not None:
         training["steps"] = rung.steps
@@ -136,6 +137,11 @@ def cells_of(
             raise UsageError(
                 f"{where}.nets.{label}: {net.kind!r} does not fit dataset {experiment.dataset!r}, "
                 f"whose items have shape {list(shape)}; choose kind: {kinds or 'another'}"
+            )
+        if net.data_rank != 1 and experiment.training.stack > 1:
+            raise UsageError(
+                f"{where}.training.stack: {experiment.training.stack} does not fit net {label!r}: only "
+                "networks of points are trained together; write 1"
             )
     cells = [
         CellSpec(

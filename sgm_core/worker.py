@@ -28,7 +28,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,9 @@ from sgm_core.ending import PARENT, Terminated, die_with_parent, terminate
 from sgm_core.errors import SgmError, UsageError
 from sgm_core.heap import resident
 from sgm_core.renew import renewed
+from sgm_core.together import ensure_trained
 
-LOAD = "load "
+LOAD, TOGETHER = "load ", "together "
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -55,7 +56,8 @@ def main(argv: list[str] | None = None) -> int:
         die_with_parent(int(os.environ.pop(PARENT, os.getppid())))
         for number, text in enumerate(_texts(sys.argv[1:] if argv is None else argv)):
             with renewed():
-                job = Job.from_json(text.removeprefix(LOAD))
+                jobs = _jobs(text)
+                job = jobs[0]
                 if job.modules is not None:
                     use_folder(job.modules)
                 if text.startswith(LOAD):
@@ -64,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
                 if number and outdated(job):
                     emit({"event": "outdated"})
                     return 0
-                code = _work(job, emit)
+                code = _work(jobs, emit, together=text.startswith(TOGETHER))
             if code:
                 return code
     except (SgmError, Terminated) as error:
@@ -74,12 +76,29 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _work(job: Job, emit: Callable[[dict[str, Any]], None]) -> int:
-    """Run one job; return 0, or the exit code of the process."""
-    name = f"cell {job.spec.name}: "
+def _jobs(text: str) -> list[Job]:
+    if not text.startswith(TOGETHER):
+        return [Job.from_json(text.removeprefix(LOAD))]
+    return [Job.from_json(json.dumps(job)) for job in json.loads(text.removeprefix(TOGETHER))]
+
+
+def together_line(jobs: Sequence[Job]) -> str:
+    """Return the line that asks for a stack."""
+    return f"{TOGETHER}[{', '.join(job.to_line().strip() for job in jobs)}]\n"
+
+
+def _work(jobs: list[Job], emit: Callable[[dict[str, Any]], None], together: bool) -> int:
+    """Run one job, or train a stack; return 0, or the exit code of the process."""
+    job, keys = jobs[0], dict[str, Any]()
+    name = f"cells of {job.spec.experiment}: " if together else f"cell {job.spec.name}: "
     try:
         os.environ.update(thread_environment(job.spec.training))
-        outcome = ensure_cell(job, emit)
+        if together:
+            ensure_trained(jobs, emit)
+        else:
+            outcome = ensure_cell(job, emit)
+            keys = {"cell": outcome.cell.key, "evaluation": outcome.evaluation.key}
+            keys["cached"] = outcome.cached
     except SgmError as error:
         return _failed(emit, str(error), error.exit_code)
     except Terminated as error:
@@ -94,8 +113,7 @@ def _work(job: Job, emit: Callable[[dict[str, Any]], None]) -> int:
         traceback.print_exc()
         text = " ".join(f"{type(error).__name__}: {error}".split())
         return _failed(emit, name + text, 1)
-    keys = {"cell": outcome.cell.key, "evaluation": outcome.evaluation.key}
-    emit({"event": "done", **keys, "cached": outcome.cached, "resident": resident()})
+    emit({"event": "done", **keys, "resident": resident()})
     return 0
 
 

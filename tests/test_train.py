@@ -203,14 +203,14 @@ def test_a_damaged_checkpoint_is_passed_over(data: Path, tmp_path: Path) -> None
     whole.mkdir()
     parts.mkdir()
     train_cell(job, data / "rolls", whole, quiet)
-    import sgm_core.train.run as run
+    import sgm_core.train.result as result
 
-    original = run.clear_checkpoints
-    run.clear_checkpoints = lambda folder: None  # leaves the checkpoints of steps 20 and 40
+    original = result.clear_checkpoints
+    result.clear_checkpoints = lambda folder: None  # leaves the checkpoints of steps 20 and 40
     try:
         train_cell(job, data / "rolls", parts, quiet)
     finally:
-        run.clear_checkpoints = original
+        result.clear_checkpoints = original
     for name in ("model.safetensors", "config.json", "history.json", "summary.json"):
         (parts / name).unlink()
     newest = parts / "checkpoint-000000040.safetensors"

@@ -73,6 +73,15 @@ class TrainingConfig(Frozen):
         description="GPUs (or processes on the CPU) that share each batch of one cell",
     )
 
+    stack: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="cells of a grid that are trained as one, if they differ in process and seed alone "
+        "(networks of points): on a GPU 16 take three times as long as one. Weights then are those of "
+        "the cell alone up to rounding, not bit for bit",
+    )
+
     @field_validator("tails")
     @classmethod
     def _exact_likelihood(cls, value: float, info: ValidationInfo) -> float:
@@ -85,6 +94,13 @@ class TrainingConfig(Frozen):
     def _an_item_for_each(cls, value: int, info: ValidationInfo) -> int:
         if value > info.data.get("batch", value):
             raise ValueError(f"each device needs an item of the batch of {info.data['batch']}")
+        return value
+
+    @field_validator("stack")
+    @classmethod
+    def _one_device(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and info.data.get("devices", 1) > 1:
+            raise ValueError("a stack lies on one device; write devices: 1 or stack: 1")
         return value
 
     checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")

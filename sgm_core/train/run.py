@@ -6,38 +6,34 @@ The loop yields; this module hangs progress, history, checkpoints and the signal
 from __future__ import annotations
 
 import contextlib
-import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sgm_core.bundle import read_bundle, write_bundle
 from sgm_core.data.dataset import load_dataset
 from sgm_core.data.files import forget
 from sgm_core.errors import SgmError
 from sgm_core.heap import KeptMemory
 from sgm_core.objective import Objective
 from sgm_core.parts import Parts, build_parts
-from sgm_core.store.files import read_json, write_json
-from sgm_core.train.checkpoint import clear_checkpoints, load_checkpoint, save_checkpoint
+from sgm_core.store.files import read_json
+from sgm_core.train.checkpoint import save_checkpoint
 from sgm_core.train.group import check_devices, train_on_ranks
+from sgm_core.train.history import Emit, History
 from sgm_core.train.items import affine_of, forget_every, items_of
-from sgm_core.train.loop import LoopSettings, StepReport, TrainState, train
+from sgm_core.train.loop import LoopSettings, TrainState, train
 from sgm_core.train.ranks import Ranks
+from sgm_core.train.result import SUMMARY, finished, leave
+from sgm_core.train.stack import train_together
 
 TIME_NODES = 8192
-HISTORY_POINTS = 200
-PROGRESS_SECONDS = 1.0
-UNREAD = 256  # steps whose losses are read together
-SUMMARY = "summary.json"
-DATA_FIELDS = ("name", "kind", "shape", "range", "center", "scale", "sigma_data", "labels")
 
-Emit = Callable[[dict[str, Any]], None]
+_Cell = tuple[Mapping[str, Any], Path, Parts, TrainState, History]
 
 
 class Stopped(SgmError):
@@ -63,9 +59,9 @@ def train_cell(spec: Mapping[str, Any], dataset: Path, work: Path, emit: Emit) -
         Stopped: on SIGTERM, after saving a checkpoint.
         SgmError: the loss is not finite, or memory ran out.
     """
-    finished = _finished(work)
-    if finished is not None:
-        return finished
+    summary = finished(work)
+    if summary is not None:
+        return summary
     training = spec["training"]
     count = int(training.get("devices", 1))
     if count == 1:
@@ -120,7 +116,7 @@ def _train(
         split = data.split("train")
         items, labels = items_of(split.x, split.labels, device)
         every_so_often = forget_every(split.x, state.settings.batch)
-        history = _History(work, state, emit if first else _nothing)
+        history = History(work, state, emit if first else _nothing)
         every = int(spec.get("checkpoint_every", 500))
         clock = time.process_time()
         for report in train(state, items, labels, affine_of(data.meta, device)):
@@ -146,43 +142,73 @@ def _train(
         cpu_seconds = ranks.sum(cpu_seconds)
     if not first:
         return {}
-    config = {
-        "process": dict(spec["process"]),
-        "net": dict(spec["net"]),
-        "parametrisation": training["parametrisation"],
-        "data": {name: data.meta[name] for name in DATA_FIELDS},
-        "parameters": parts.parameters,
-    }
-    written = write_bundle(work, state.ema_net.state_dict(), config)
-    write_json(work / "history.json", history.points)
-    summary = {
-        "parameters": parts.parameters,
-        "steps": state.step,
-        "final_loss": history.points[-1]["loss"],
-        "train_seconds": round(history.points[-1]["seconds"], 3),
-        "cpu_seconds": round(cpu_seconds, 3),
-        "weights_sha256": written["weights"]["sha256"],
-    }
-    if training["weighting"] == "likelihood":
-        summary["final_nats"] = summary["final_loss"] * state.objective.normaliser
-    # From here on a kill costs nothing: the next attempt finds the summary and trains no step.
-    write_json(work / SUMMARY, summary)
-    clear_checkpoints(work)
-    return summary
+    return leave(work, spec, data.meta, parts, state, history, cpu_seconds)
 
 
-def _finished(work: Path) -> dict[str, Any] | None:
-    """Return the summary of an attempt that was interrupted after its last step, if it is intact."""
-    if not (work / SUMMARY).is_file():
-        return None
-    try:
-        summary: dict[str, Any] = read_json(work / SUMMARY)
-        read_bundle(work)
-        read_json(work / "history.json")
-    except SgmError:
-        return None
-    clear_checkpoints(work)
-    return summary
+def train_stack(
+    specs: Sequence[Mapping[str, Any]], dataset: Path, works: Sequence[Path], emit: Emit
+) -> None:
+    """Train or resume cells as rows of one matrix (sgm_core.train.stack).
+
+    Each leaves in its folder what `train_cell` leaves; its CPU seconds are its share of all. A cell whose
+    checkpoint is of another step than most is left to `train_cell`.
+
+    Args:
+        specs, works: as `train_cell` takes them; cells of one network, training and dataset.
+        dataset, emit: as there; progress is that of the first cell.
+
+    Raises:
+        Stopped: on SIGTERM, after saving a checkpoint of every cell.
+        SgmError: memory ran out, or a cell's loss is not finite; the others can go on from theirs.
+    """
+    training = dict(specs[0]["training"])
+    torch.set_num_threads(int(training.get("threads", 1)))
+    memory, data = KeptMemory(), load_dataset(dataset)
+    with _sigterm() as stop, _machine_errors():
+        device = _device(str(training["device"]))
+        cells: list[_Cell] = []
+        for spec, work in zip(specs, works, strict=True):
+            if finished(work) is None:
+                parts = build_parts(
+                    spec["process"],
+                    spec["net"],
+                    data.meta,
+                    training["parametrisation"],
+                    spec["seed"],
+                )
+                parts.net.to(device)
+                state = _state(parts, training, int(spec["seed"]), device, None)
+                history = History(work, state, _nothing if cells else emit)
+                cells.append((spec, work, parts, state, history))
+        steps = [state.step for _, _, _, state, _ in cells]
+        cells = [cell for cell in cells if cell[3].step == max(steps, key=steps.count)]
+        if len(cells) < 2:
+            return
+        states, split = [state for _, _, _, state, _ in cells], data.split("train")
+        items, labels = items_of(split.x, split.labels, device)
+        every, clock = int(specs[0].get("checkpoint_every", 500)), time.process_time()
+        for reports in train_together(states, items, labels, affine_of(data.meta, device)):
+            for (_, _, _, _, history), report in zip(cells, reports, strict=True):
+                history.add(report)
+            step = reports[0].step
+            memory.look(step)
+            if step == states[0].settings.steps:
+                break
+            if stop.is_set() or step % every == 0:
+                for (_, _, _, _, history), report in zip(cells, reports, strict=True):
+                    history.check(report)
+                for _, work, _, state, history in cells:
+                    save_checkpoint(work, state, history.record())
+            if stop.is_set():
+                raise Stopped(
+                    f"stopped at step {step} of {states[0].settings.steps}; run again to go on from there"
+                )
+        share = (time.process_time() - clock) / len(cells)
+        for _, _, _, _, history in cells:
+            if history.last is not None:
+                history.check(history.last)
+        for spec, work, parts, state, history in cells:
+            leave(work, spec, data.meta, parts, state, history, share, together=len(cells))
 
 
 def _state(
@@ -204,105 +230,6 @@ def _device(name: str) -> torch.device:
             "mend the driver or write 'cpu'"
         )
     return torch.device(name)
-
-
-class _History:
-    """Loss over steps: running means, one point per interval; restored with the checkpoint."""
-
-    def __init__(self, work: Path, state: TrainState, emit: Emit) -> None:
-        self.steps = state.settings.steps
-        self.interval = max(1, self.steps // HISTORY_POINTS)
-        self.emit = emit
-        self.last: StepReport | None = None
-        saved = load_checkpoint(work, state, lambda text: emit({"event": "message", "text": text}))
-        self.points: list[dict[str, Any]] = [p for p in saved if "pending" not in p]
-        pending = next((p["pending"] for p in saved if "pending" in p), [0.0, 0.0, 0])
-        self.loss, self.norm = float(pending[0]), float(pending[1])
-        self.count = int(pending[2])
-        self.before = next((p["elapsed"] for p in saved if "pending" in p), 0.0)
-        self.started = self.shown = time.monotonic()
-        self.first = state.step
-        self.sent = len(self.points)
-        self._unread: list[tuple[StepReport, float]] = []
-        if state.step:
-            emit({"event": "message", "text": f"resumed at step {state.step} of {self.steps}"})
-
-    def seconds(self) -> float:
-        """Training time so far, earlier attempts included."""
-        return float(self.before + time.monotonic() - self.started)
-
-    def add(self, report: StepReport) -> None:
-        """Take in a step; emit progress about once a second.
-
-        Losses are read some steps later, many at once: reading one makes a GPU wait.
-        """
-        self.last = report
-        if report.step == self.steps:
-            report.loss.item()  # the device has finished when this returns, and `seconds` counts it
-        self._unread.append((report, self.seconds() if self._ends_interval(report) else 0.0))
-        now = time.monotonic()
-        shown = now - self.shown >= PROGRESS_SECONDS or report.step == self.steps
-        if shown or len(self._unread) >= UNREAD:
-            self._read()
-        if shown:
-            self.shown = now
-            rate = (report.step - self.first) / max(1e-9, now - self.started)
-            self.emit(
-                {
-                    "event": "progress",
-                    "phase": "train",
-                    "step": report.step,
-                    "steps": self.steps,
-                    "loss": self.points[-1]["loss"] if self.points else float(report.loss),
-                    "steps_per_s": rate,
-                    "eta_s": (self.steps - report.step) / max(1e-9, rate),
-                    "history": self.points[self.sent :],  # points finished since the last event
-                }
-            )
-            self.sent = len(self.points)
-
-    def _ends_interval(self, report: StepReport) -> bool:
-        return report.step % self.interval == 0 or report.step == self.steps
-
-    def _read(self) -> None:
-        """Add up what was taken in; a point for every interval that ended."""
-        unread, self._unread = self._unread, []
-        if not unread:
-            return
-        told = torch.stack([torch.stack([r.loss, r.grad_norm]) for r, _ in unread]).tolist()
-        for (report, seconds), (loss, norm) in zip(unread, told, strict=True):
-            self.loss += loss
-            self.norm += norm
-            self.count += 1
-            if self._ends_interval(report):
-                self._check_finite(report.step)
-                self.points.append(
-                    {
-                        "step": report.step,
-                        "loss": self.loss / self.count,
-                        "grad_norm": self.norm / self.count,
-                        "lr": report.lr,
-                        "seconds": seconds,
-                    }
-                )
-                self.loss, self.norm, self.count = 0.0, 0.0, 0
-
-    def check(self, report: StepReport) -> None:
-        """Fail on a loss that is not finite, before it reaches a checkpoint."""
-        self._read()
-        self._check_finite(report.step)
-
-    def _check_finite(self, step: int) -> None:
-        if not math.isfinite(self.loss + self.norm):
-            raise SgmError(
-                f"the loss is not finite at step {step} of {self.steps}; "
-                "lower training.lr or raise training.warmup"
-            )
-
-    def record(self) -> list[dict[str, Any]]:
-        """What a checkpoint keeps: the points and the unfinished interval; after `check`."""
-        pending = {"pending": [self.loss, self.norm, self.count], "elapsed": self.seconds()}
-        return [*self.points, pending]
 
 
 @contextlib.contextmanager

@@ -160,7 +160,7 @@ class Stage:
                 act(worker, event)
 
         try:
-            return worker.follow(self.job, emit)
+            return worker.follow(self.job.to_line(), emit)
         finally:
             worker.end(grace=0)
 
