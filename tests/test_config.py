@@ -244,6 +244,8 @@ def test_all_that_is_accepted_can_be_computed_with(kind: str, fields: dict[str, 
     probe(process)
     level = PROCESSES[kind](**fields).largest_level()
     assert level == pytest.approx(process.sigma_range()[1], rel=1e-9)
+    least = PROCESSES[kind](**fields).smallest_level()
+    assert least is None or least == pytest.approx(process.sigma_range()[0], rel=1e-5)
     oracle = gaussian_denoiser(0.2, 0.5, (2,), process)
     lowest = max(0.002, process.sigma_range()[0])
     langevin = PROCESSES[kind].langevin

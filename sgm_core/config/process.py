@@ -4,6 +4,7 @@ A new process is one class here (its parameters, with defaults and ranges) and o
 kernel in `sgm_core/process/`; `target` ties the two together. No torch is imported here, so that a
 cell's key is known in milliseconds. `largest_level` is sigma_eff(t_max) in closed form, held against
 the kernels by the tests: a process that keeps the data, or overflows, is refused before training.
+`smallest_level` is sigma_eff(t_min), where that is simple.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from sgm_core.config.critical import second_order, third_order
 FORGOTTEN, LARGEST = 2.0, 1e6
 # The least sigma_min of processes that start with noise.
 SMALLEST = 1e-6
+# The smallest time of processes whose noise begins at t = 0, as in sgm_core.process.base.
+T_MIN = 1e-7
 
 # An initial variance of auxiliary channels, relative to the stationary one.
 Auxiliary = Annotated[float, Field(ge=1e-6, le=100)]
@@ -40,6 +43,10 @@ class ProcessParams(Frozen, ABC):
     @abstractmethod
     def largest_level(self) -> float:
         """Return sigma_eff(t_max), the noise level that sampling starts from."""
+
+    def smallest_level(self) -> float | None:
+        """Return sigma_eff(t_min), or None where nobody has written it down."""
+        return None
 
     @model_validator(mode="after")
     def _works(self) -> ProcessParams:
@@ -96,16 +103,22 @@ class VPParams(ProcessParams):
                 f"beta_max = {self.beta_max} is below beta_min = {self.beta_min}; raise beta_max"
             )
 
-    def _rate_integral(self) -> float:
-        """Return B(t_max)."""
+    def _rate_integral(self, t: float | None = None) -> float:
+        """Return B(t); None: at t_max."""
         if self.schedule == "linear":
-            return 0.5 * (self.beta_min + self.beta_max)
-        first, last = (0.5 * math.pi * (t + self.s) / (1 + self.s) for t in (0.0, 0.999))
+            t = 1.0 if t is None else t
+            return self.beta_min * t + 0.5 * (self.beta_max - self.beta_min) * t * t
+        times = (0.0, 0.999 if t is None else t)
+        first, last = (0.5 * math.pi * (t + self.s) / (1 + self.s) for t in times)
         return 2.0 * math.log(math.cos(first) / math.cos(last))
 
     def largest_level(self) -> float:
         """Return sqrt(exp(B) - 1)."""
         return math.sqrt(math.expm1(self._rate_integral()))
+
+    def smallest_level(self) -> float:
+        """Return the same at T_MIN."""
+        return math.sqrt(math.expm1(self._rate_integral(T_MIN)))
 
 
 class SubVPParams(VPParams):
@@ -117,6 +130,10 @@ class SubVPParams(VPParams):
     def largest_level(self) -> float:
         """Return 2 sinh(B/2)."""
         return 2.0 * math.sinh(0.5 * self._rate_integral())
+
+    def smallest_level(self) -> float:
+        """Return the same at T_MIN."""
+        return 2.0 * math.sinh(0.5 * self._rate_integral(T_MIN))
 
 
 class VEParams(ProcessParams):
@@ -135,6 +152,10 @@ class VEParams(ProcessParams):
         """Return sigma_max."""
         return self.sigma_max
 
+    def smallest_level(self) -> float:
+        """Return sigma_min."""
+        return self.sigma_min
+
 
 class EDMParams(ProcessParams):
     """EDM: m = 1, Sigma = t^2, time is the noise level (arXiv 2206.00364)."""
@@ -152,6 +173,10 @@ class EDMParams(ProcessParams):
         """Return sigma_max."""
         return self.sigma_max
 
+    def smallest_level(self) -> float:
+        """Return sigma_min."""
+        return self.sigma_min
+
 
 class FlowParams(ProcessParams):
     """Rectified flow with Gaussian noise: m = 1 - t, Sigma = t^2 (arXiv 2209.03003)."""
@@ -165,6 +190,10 @@ class FlowParams(ProcessParams):
     def largest_level(self) -> float:
         """Return (1 - eps) / eps."""
         return (1.0 - self.eps) / self.eps
+
+    def smallest_level(self) -> float:
+        """Return t / (1 - t) at T_MIN."""
+        return T_MIN / (1.0 - T_MIN)
 
 
 class LangevinParams(ProcessParams):

@@ -92,16 +92,22 @@ def _reason(best: pd.Series, able: pd.DataFrame, metric: str) -> str:
 def best_pairs(frame: pd.DataFrame, count: int) -> list[tuple[str, str]]:
     """Return the labels (process, network) of the best pairs of a leaderboard, at most `count`.
 
-    A pair that gave the same as a better one (see `same`) comes after all others: trained in full it
-    would give the same again.
+    A pair that is the same as a better one, by construction (see `twins`) or by what it gave (see
+    `same`), comes after all others: trained in full it would give the same again.
     """
     able = frame[frame["status"] == "ok"].drop_duplicates(["process", "net"])
     taken: list[pd.Series] = []
     again: list[pd.Series] = []
     for _, row in able.iterrows():
-        known = any(alike(row, other, frame.attrs["metrics"]) for other in taken)
+        known = any(_same(row, other, frame) for other in taken)
         (again if known else taken).append(row)
     return [(str(row["process"]), str(row["net"])) for row in (*taken, *again)][:count]
+
+
+def _same(row: pd.Series, other: pd.Series, frame: pd.DataFrame) -> bool:
+    processes = sorted((str(row["process"]), str(other["process"])))
+    twin = row["net"] == other["net"] and processes in frame.attrs["twins"]
+    return twin or alike(row, other, frame.attrs["metrics"])
 
 
 def standing(

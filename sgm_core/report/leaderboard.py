@@ -31,6 +31,7 @@ from sgm_core.report.results import (
     read,
 )
 from sgm_core.report.same import same_results
+from sgm_core.report.twins import twins
 
 FIELDS = ("", "_low", "_high", "_validation", "_floor")
 
@@ -51,7 +52,8 @@ def leaderboard(
     the seeds of a pair of process and network); nfe, seconds_per_sample, train_seconds, parameters,
     status, error, cell_key, evaluation_key, weights_sha256. `rank` is missing for a cell that cannot
     be chosen. `frame.attrs` names the experiment, its dataset and kind, the ranking metric, and holds
-    a note on processes that gave the same ("" if none did); Parquet keeps it.
+    a note on processes that gave the same ("" if none did), and the pairs of processes that are the same by
+    construction (see sgm_core.report.twins); Parquet keeps it.
 
     Args:
         outcomes: finished cells that may be chosen.
@@ -83,6 +85,7 @@ def leaderboard(
         "metric": main,
         "metrics": metrics,
         "note": same_results(frame, metrics, experiment.training.parametrisation),
+        "twins": twins(experiment),
     }
     return frame
 
