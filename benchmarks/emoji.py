@@ -2,8 +2,8 @@
 
 The recommended network works on 4 x 4 pixels as channels: a step of 64 pictures takes 0.4 CPU seconds in
 bf16, where a network of 64 channels on 2 x 2 pixels takes 1.2. One process with one thread: on two cores
-`devices: 2` takes half the time and a little more of it. A run that was cut off goes on from its checkpoint in
-.sgm/emoji.
+`devices: 2` takes half the time and a little more of it. A run that was cut off goes on from its checkpoint
+in .sgm/emoji.
 """
 
 from __future__ import annotations
