@@ -2,8 +2,8 @@
 
 The common recipe is what issue-trackers and tutorials end at on a CPU: a U-Net of 1.3 M parameters on
 2 x 2 pixels as channels, EDM's preconditioning and noise levels, Adam at a constant rate of 1e-3 and an
-average of decay 0.999, without classes. Both have the same trainer, data, layout and sampler; the common one is
-tried in float32, as it is found, and in the recommended one's bfloat16.
+average of decay 0.999, without classes. Both have the same trainer, data, layout and sampler. The common
+one is tried in float32, as it is found, and in the recommended one's bfloat16.
 Compared are 2,000 samples with the test split, by the Frechet distance in the features of a small
 network that is trained on the train split.
 """
