@@ -242,6 +242,7 @@ def _busy(call: Call, steps: int) -> float:
 
     for _ in range(20):
         call()
+    _synchronise()
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         _synchronise()
         start = time.perf_counter()
@@ -249,7 +250,11 @@ def _busy(call: Call, steps: int) -> float:
             call()
         _synchronise()
         wall = time.perf_counter() - start
-    spans = sorted((e.time_range.start, e.time_range.end) for e in profiler.events())
+    spans = sorted(
+        (e.time_range.start, e.time_range.end)
+        for e in profiler.events()
+        if e.device_type == torch.autograd.DeviceType.CUDA
+    )
     busy, until = 0.0, 0.0
     for first, last in spans:
         busy += max(0.0, last - max(first, until))

@@ -38,6 +38,7 @@ def cells(
     """
     log, failures = get_run_logger(), {}
     emit, project = logged(log), Project.find()
+    keys = {wanted["name"]: wanted["key"] for wanted in expected}
     # A cell gets all GPUs of this worker: there may be several (`training.devices`).
     with LocalProcesses(1, [",".join(gpus())]) as executor:
         agreed: dict[str, Job] = {}
@@ -51,6 +52,9 @@ def cells(
             train_stacks(executor, list(agreed.values()), lambda _, event: emit(event))
             for name, job in agreed.items():
                 try:
+                    # The checkout may have changed since the chunk began.
+                    if reason := refusal(job, keys[name], asked):
+                        raise SgmError(reason)
                     outcome = executor.run(job, emit)
                     log.info("%s: %s", name, "found in the store" if outcome.cached else "finished")
                 except Stopped:

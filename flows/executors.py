@@ -166,6 +166,8 @@ class LocalProcesses(Stoppable):
         slot = self._slot(jobs[0])
         try:
             ending = self._attempt(jobs[0], together_line(jobs), slot, emit)
+            while ending.outdated:
+                ending = self._attempt(jobs[0], together_line(jobs), slot, emit)
         finally:
             self._free.put(slot)
         if not ending.done:

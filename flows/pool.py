@@ -115,9 +115,10 @@ class PrefectPool(Stoppable):
         """Look a cell up, and remember what it cost."""
         found = lookup(job, emit)
         if found is not None:
-            self._costs.append(
-                found.cell.manifest["seconds"] + found.evaluation.manifest["seconds"]
-            )
+            # Of a cell that was trained with others the entry's seconds are those of all.
+            together = found.cell.manifest["summary"].get("trained_together", 1)
+            training = found.cell.manifest["seconds"] / together
+            self._costs.append(training + found.evaluation.manifest["seconds"])
         return found
 
     def stop(self) -> None:

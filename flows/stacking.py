@@ -38,8 +38,13 @@ def train_stacks(
         return
     kinds: dict[Kind, list[Job]] = {}  # a process is of one kind
     for job in jobs:
-        kinds.setdefault(Kind.of(job, ""), []).append(job)
-    stacks = [stack for alike in kinds.values() for stack in stacks_of(alike, executor.slots)]
+        if job.spec.training.get("stack", 1) > 1:
+            kinds.setdefault(Kind.of(job, ""), []).append(job)
+    try:
+        stacks = [stack for alike in kinds.values() for stack in stacks_of(alike, executor.slots)]
+    except SgmError as error:  # the store does not answer: each cell says so itself
+        emit("stacks", {"event": "message", "text": f"{error}; each cell is trained alone"})
+        return
     if not stacks:
         return
 
@@ -49,7 +54,7 @@ def train_stacks(
             executor.train_together(stack, lambda event: emit(label, event))
         except Stopped:
             raise
-        except SgmError as error:
+        except Exception as error:  # whatever it was, a cell alone is asked for it again
             emit(label, {"event": "message", "text": f"{error}; each goes on alone"})
         finally:
             ended(label)

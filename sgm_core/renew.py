@@ -38,6 +38,8 @@ def renewed() -> Iterator[None]:
         torch = sys.modules.get("torch")  # not imported for this
         if torch is not None:
             torch.seed()
+            if "torch._dynamo" in sys.modules:  # it compiles a bounded number of networks
+                torch._dynamo.reset()
             if torch.cuda.is_initialized():
                 torch.cuda.empty_cache()
         give_back()  # glibc keeps what was freed

@@ -138,6 +138,11 @@ def cells_of(
                 f"{where}.nets.{label}: {net.kind!r} does not fit dataset {experiment.dataset!r}, "
                 f"whose items have shape {list(shape)}; choose kind: {kinds or 'another'}"
             )
+        if net.data_rank == 1 and experiment.training.compile:
+            raise UsageError(
+                f"{where}.training.compile: true does not fit net {label!r}: networks of points know "
+                "their derivative and are not compiled; write false"
+            )
         if net.data_rank != 1 and experiment.training.stack > 1:
             raise UsageError(
                 f"{where}.training.stack: {experiment.training.stack} does not fit net {label!r}: only "

@@ -50,11 +50,7 @@ def ensure_trained(jobs: Sequence[Job], emit: Emit) -> None:
         identity = job.spec.identity()
         planned[identity_key(identity)] = (job, identity)
 
-    def tell(event: dict[str, Any]) -> None:
-        store.check()
-        emit(event)
-
-    _nested(store, sorted(planned.items()), [], tell)
+    _nested(store, sorted(planned.items()), [], emit)
 
 
 def _nested(
@@ -64,8 +60,13 @@ def _nested(
     emit: Emit,
 ) -> None:
     """Hold the lease of the first of the rest around all that follows; then train those that are held."""
+
+    def tell(event: dict[str, Any]) -> None:
+        store.check()
+        emit(event)
+
     if not rest:
-        _train(works, emit)
+        _train(works, tell)
         return
     (key, (job, identity)), entered = rest[0], []
 
@@ -76,7 +77,7 @@ def _nested(
         check_plan(job, identity)
         _nested(store, rest[1:], [*works, (job, work)], emit)
         # Trained by now, unless the stack left it out.
-        summary: dict[str, Any] = train_cell(plan_of(job), job.dataset, work, emit)
+        summary: dict[str, Any] = train_cell(plan_of(job), job.dataset, work, tell)
         return summary
 
     store.ensure(CELLS, key, build, described(job, identity), log_of(emit))
@@ -95,9 +96,13 @@ def _train(works: Sequence[tuple[Job, Path]], emit: Emit) -> None:
 def _alike(job: Job) -> str:
     """What the cells of a stack share: all but process, seed and name, and the network's inputs."""
     spec = job.spec
-    # Only `edm` feeds the same channels whatever the process.
-    inputs = "" if spec.training["parametrisation"] == "edm" else spec.process["kind"]
-    shared = [
+    kind = spec.process["kind"]
+    inputs: Any = [kind, spec.process.get("objective")]  # decide channels and noises of a state
+    if spec.training["parametrisation"] == "edm":
+        inputs = ""  # one of each, whatever the process
+    elif ":" in kind:
+        inputs = spec.process  # of the user's own: what its parameters change is not known
+    shared: list[Any] = [
         str(job.dataset),
         str(job.store),
         str(job.modules),

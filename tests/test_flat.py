@@ -91,3 +91,24 @@ def test_the_gradient_is_zero_where_the_loss_does_not_look() -> None:
     assert gradient.shape == flat.vector.shape
     assert int((gradient != 0).sum()) == 6
     assert all(p.grad is None for p in net.parameters())
+
+
+class _Fails(torch.autograd.Function):
+    """Passes its input on, and fails on the way back."""
+
+    @staticmethod
+    def forward(context: object, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(context: object, slope: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("on the way back")
+
+
+def test_a_backward_pass_that_failed_leaves_nothing_to_the_next() -> None:
+    first, last = nn.Linear(3, 5), nn.Linear(5, 2)
+    flat, x = FlatWeights(nn.Sequential(first, last)), torch.randn(4, 3)
+    expected = flat.gradient(last(first(x)).square().sum())
+    with pytest.raises(RuntimeError, match="on the way back"):
+        flat.gradient(last(_Fails.apply(first(x))).square().sum())
+    assert torch.equal(flat.gradient(last(first(x)).square().sum()), expected)

@@ -17,7 +17,13 @@ from sgm_core.spec import CellSpec
 
 def job_of(seed: int, **training: Any) -> Job:
     spec = CellSpec(
-        "rolls", f"vp-mlp-s{seed}", {"kind": "vp"}, {"kind": "mlp"}, training, seed, "digest"
+        "rolls",
+        f"vp-mlp-s{seed}",
+        {"kind": "vp"},
+        {"kind": "mlp"},
+        {"stack": 2, **training},
+        seed,
+        "digest",
     )
     folder = Path("nowhere")
     return Job(spec, 20, folder, folder, folder, {}, {"samplers": []})
@@ -57,11 +63,27 @@ def test_every_stack_is_trained_and_tells_what_it_does(jobs: list[Job]) -> None:
     assert ended[0] == "2 cells together, vp-mlp-s0 and on"
 
 
-def test_one_that_fails_says_why_and_leaves_its_cells_to_themselves(jobs: list[Job]) -> None:
-    executor, told = Recorded(SgmError("memory ran out")), []
+@pytest.mark.parametrize("error", [SgmError("memory ran out"), RuntimeError("memory ran out")])
+def test_one_that_fails_says_why_and_leaves_its_cells_to_themselves(
+    jobs: list[Job], error: Exception
+) -> None:
+    executor, told = Recorded(error), []
     stacking.train_stacks(executor, jobs, lambda _, event: told.append(event))
     texts = [event["text"] for event in told if event["event"] == "message"]
     assert texts == ["memory ran out; each goes on alone"] * 2
+
+
+def test_a_store_that_does_not_answer_is_left_to_the_cells(
+    jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> list[list[Job]]:
+        raise SgmError("the bucket does not answer")
+
+    monkeypatch.setattr(stacking, "stacks_of", away)
+    executor, told = Recorded(), []
+    stacking.train_stacks(executor, jobs, lambda _, event: told.append(event["text"]))
+    assert told == ["the bucket does not answer; each cell is trained alone"]
+    assert executor.stacks == []
 
 
 def test_a_stop_stops_everything(jobs: list[Job]) -> None:
@@ -71,7 +93,7 @@ def test_a_stop_stops_everything(jobs: list[Job]) -> None:
 
 def test_processes_of_other_kinds_share_no_stack(jobs: list[Job]) -> None:
     threads = dataclasses.replace(
-        jobs[1], spec=dataclasses.replace(jobs[1].spec, training={"threads": 2})
+        jobs[1], spec=dataclasses.replace(jobs[1].spec, training={"stack": 2, "threads": 2})
     )
     executor = Recorded()
     stacking.train_stacks(executor, [jobs[0], threads, jobs[2], jobs[3]], lambda _, event: None)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from s3_server import s3, s3_server
 from safetensors.numpy import load_file
 
 from flows.executors import LocalProcesses
@@ -19,8 +21,12 @@ from sgm_core.data import prepare
 from sgm_core.errors import SgmError, UsageError
 from sgm_core.evaluate.reference import make_reference
 from sgm_core.store import Entry, Store
+from sgm_core.store.claim import Claim, Superseded
+from sgm_core.store.shared import store_at
 from sgm_core.together import ensure_trained, stacks_of
 from sgm_core.train import run
+
+__all__ = ["s3", "s3_server"]  # the fixtures
 
 PARAMS = """\
 active: [rolls]
@@ -140,7 +146,7 @@ def test_a_cell_that_diverges_is_named_and_leaves_the_others_to_go_on(
         return made
 
     monkeypatch.setattr(run, "_state", state)
-    with pytest.raises(SgmError, match="the loss is not finite"):
+    with pytest.raises(SgmError, match=r"(vp|cld)-mlp-s1: the loss is not finite"):
         ensure_trained(jobs, quiet)
     good = [job for job in jobs if job.spec.seed != 1]
     for job in good:
@@ -181,10 +187,17 @@ def test_stacks_hold_what_may_be_together_and_no_more(prepared: Path, tmp_path: 
     assert [len(stack) for stack in stacks] == [4, 2, 4, 2]
     assert all(len({json.dumps(j.spec.net) for j in stack}) == 1 for stack in stacks)
     assert [len(stack) for stack in stacks_of(jobs, slots=3)] == [2] * 6
-    native = jobs_at(
-        prepared, tmp_path / "store", text.replace("stack:", "parametrisation: native, stack:")
+    native = text.replace("stack:", "parametrisation: native, stack:")
+    for stack in stacks_of(jobs_at(prepared, tmp_path / "store", native)):
+        assert len({job.spec.process["kind"] for job in stack}) == 1
+    kinds, laws = (
+        "vp: {}, cld: {}",
+        "a: {kind: cld, objective: hsm}, b: {kind: cld, objective: dsm}",
     )
-    assert all(len({j.spec.process["kind"] for j in stack}) == 1 for stack in stacks_of(native))
+    both = jobs_at(prepared, tmp_path / "store", native.replace(kinds, laws))
+    assert len(stacks_of(both)) == 4
+    for stack in stacks_of(both):
+        assert len({job.spec.process["objective"] for job in stack}) == 1
     alone = jobs_at(prepared, tmp_path / "store", PARAMS.replace("stack: 8, ", ""))
     assert stacks_of(alone) == []
     assert "stack" not in alone[0].spec.training, "the key of a cell that knows no stack is old"
@@ -196,6 +209,8 @@ def test_stacks_hold_what_may_be_together_and_no_more(prepared: Path, tmp_path: 
         (("{kind: mlp, width: 16, depth: 1}", "{kind: unet}"), "does not fit"),
         (("stack: 8", "stack: 8, devices: 2"), "stack.*one device"),
         (("stack: 8", "stack: 0"), "stack"),
+        (("stack: 8", "stack: 129"), "stack"),
+        (("stack: 8", "compile: true"), "compile.*derivative"),
     ],
 )
 def test_what_cannot_be_stacked_is_said(
@@ -213,3 +228,77 @@ def test_a_worker_trains_a_stack_and_then_its_cells(prepared: Path, tmp_path: Pa
         outcome = executor.run(jobs[0], quiet)
     assert outcome.cell.key == entry_of(jobs[0]).key
     assert any(event.get("phase") == "train" for event in told)
+
+
+def test_the_largest_stack_fits_the_interpreter(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease lies in the frames of those before it."""
+    seeds = f"seeds: {list(range(64))}"
+    text = PARAMS.replace("stack: 8", "stack: 128").replace("seeds: [0, 1, 2]", seeds)
+    (stack,) = stacks_of(jobs_at(prepared, tmp_path / "store", text))
+    seen: list[int] = []
+
+    def train_stack(specs: Any, *rest: Any) -> None:
+        seen.append(len(specs))
+        raise SgmError("far enough")
+
+    monkeypatch.setattr(run, "train_stack", train_stack)
+    with pytest.raises(SgmError, match="far enough"):
+        ensure_trained(stack, quiet)
+    assert seen == [128]
+
+
+def test_a_claim_that_is_lost_takes_its_own_work_and_no_other(
+    prepared: Path, tmp_path: Path, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a bucket of several machines each cell of a stack has a claim of its own."""
+    for name, value in s3[0].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SGM_STORE", s3[1])
+    jobs = jobs_at(prepared, tmp_path / "store")
+    victim = sorted(job.spec.key for job in jobs)[3]
+    original = Claim.commit
+
+    def commit(self: Claim, *given: Any, **named: Any) -> None:
+        if self.key == victim and not lost:
+            lost.append(self.key)
+            self.lost = True
+            raise Superseded(f"{self.key[:12]} was taken over")
+        original(self, *given, **named)
+
+    lost: list[str] = []
+    monkeypatch.setattr(Claim, "commit", commit)
+    told: list[dict[str, Any]] = []
+    ensure_trained(jobs, told.append)
+    assert lost == [victim]
+    for job in jobs:
+        entry = store_at(job.store).find(CELLS, job.spec.key)
+        assert entry is not None
+        together = entry.manifest["summary"].get("trained_together")
+        assert together == (None if job.spec.key == victim else 6)
+
+
+def test_a_worker_that_is_killed_in_a_stack_loses_one_interval(
+    prepared: Path, tmp_path: Path
+) -> None:
+    text = PARAMS.replace("steps: 60", "steps: 4000").replace("every: 20", "every: 100")
+    jobs, told = jobs_at(prepared, tmp_path / "store", text), []
+
+    killed: list[int] = []
+    with LocalProcesses(1, []) as executor:
+        workers = executor._running
+
+        def follow(event: dict[str, Any]) -> None:
+            told.append(event)
+            if event.get("event") == "progress" and event["step"] >= 200 and not killed:
+                killed.append(event["step"])
+                (worker,) = workers
+                worker.signal(signal.SIGKILL)
+
+        with pytest.raises(SgmError, match="6 cells are not trained together"):
+            executor.train_together(jobs, follow)
+        told.clear()
+        executor.run(jobs[0], told.append)
+    (resumed,) = [e["text"] for e in told if "resumed at step" in str(e.get("text"))]
+    assert int(resumed.split()[3]) >= killed[0] // 100 * 100 - 100

@@ -332,3 +332,44 @@ def test_every_step_looks_at_the_memory(
     monkeypatch.setattr(run, "KeptMemory", Memory)
     train_cell(spec(MLP, steps=5), data / "rolls", tmp_path, quiet)
     assert looks == [1, 2, 3, 4, 5]
+
+
+def test_a_network_that_cannot_be_compiled_is_one_sentence(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torch says it where no C++ compiler is installed, at the first forward pass."""
+
+    class NoCompiler(RuntimeError):
+        __module__ = "torch._inductor.exc"
+
+    def compiled(net: torch.nn.Module) -> Callable[..., torch.Tensor]:
+        def forward(*_: torch.Tensor) -> torch.Tensor:
+            raise NoCompiler("No working C++ compiler found\n\nSet TORCHDYNAMO_VERBOSE=1")
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    with pytest.raises(SgmError) as error:
+        train_cell(spec(UNET, compile=True), data / "digits", tmp_path, quiet)
+    assert str(error.value) == (
+        "training.compile: the network cannot be compiled here (No working C++ compiler found); write "
+        "false, or install a C++ compiler (and Triton for a GPU)"
+    )
+
+
+@pytest.mark.slow
+def test_a_compiled_training_has_the_loss_curve_of_the_plain_one(
+    data: Path, tmp_path: Path
+) -> None:
+    """On the CPU, with a compiler; kernels are fused, so that rounding differs."""
+    if shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
+    plain, compiled = tmp_path / "plain", tmp_path / "compiled"
+    net = {**UNET, "dropout": 0.0}
+    for work, given in ((plain, False), (compiled, True)):
+        work.mkdir()
+        train_cell(spec(net, steps=20, compile=given), data / "digits", work, quiet)
+    told = [
+        [p["loss"] for p in json.loads((w / "history.json").read_text())] for w in (plain, compiled)
+    ]
+    assert told[1] == pytest.approx(told[0], rel=1e-4)

@@ -76,7 +76,7 @@ class TrainingConfig(Frozen):
     stack: int = Field(
         1,
         ge=1,
-        le=256,
+        le=128,
         description="cells of a grid that are trained as one, if they differ in process and seed alone "
         "(networks of points): on a GPU 16 take three times as long as one. Weights then are those of "
         "the cell alone up to rounding, not bit for bit",

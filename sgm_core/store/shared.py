@@ -115,6 +115,8 @@ class SharedStore(Store):
                 claim.keep(work)
                 return super()._built(kind, key, build, describe, tell)
             except Superseded as error:
+                if not claim.lost:  # that of another entry, built inside this one's build
+                    raise
                 tell(str(error))
                 shutil.rmtree(work, ignore_errors=True)
             finally:

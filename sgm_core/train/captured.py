@@ -42,7 +42,8 @@ class CapturedStep:
         self._graph = torch.cuda.CUDAGraph()
         for generator in generators:
             self._graph.register_generator_state(generator)
-        with torch.cuda.graph(self._graph):
+        # thread_local: the thread that gathers the next batch may allocate meanwhile.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             loss, norm = move(affine(self._raw), self._labels, self._rate, self._gain)
             self._told = torch.stack([loss, norm])
 

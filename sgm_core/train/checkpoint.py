@@ -88,6 +88,8 @@ def _tensors(state: TrainState) -> dict[str, Tensor]:
     tensors |= {f"adamw.{k}": getattr(state, k) for k in MOMENTS}
     tensors["generator"] = state.generator.get_state()
     tensors["torch_rng"] = torch.get_rng_state()
+    if state.device.type == "cuda":  # dropout draws there
+        tensors["cuda_rng"] = torch.cuda.get_rng_state(state.device)
     # safetensors refuses memory that is shared or strided, and wants it on the CPU to be hashed.
     return {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
 
@@ -103,4 +105,6 @@ def _restore(state: TrainState, tensors: dict[str, Tensor], step: int) -> None:
         getattr(state, name).copy_(value)
     state.generator.set_state(tensors["generator"].to(torch.uint8))
     torch.set_rng_state(tensors["torch_rng"].to(torch.uint8))
+    if state.device.type == "cuda" and "cuda_rng" in tensors:
+        torch.cuda.set_rng_state(tensors["cuda_rng"].to(torch.uint8), state.device)
     state.step = step

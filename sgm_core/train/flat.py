@@ -39,11 +39,14 @@ class FlatWeights:
 
     def gradient(self, loss: Tensor) -> Tensor:
         """Return d loss / d vector, (n,)."""
-        loss.backward()  # and not autograd.grad, which would pass by the hooks of several ranks
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
-        for p in self.parameters:
-            p.grad = None
-        return self._joined(gradients)
+        try:
+            loss.backward()  # and not autograd.grad, which would pass by the hooks of several ranks
+            return self._joined(
+                [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+            )
+        finally:  # what a failed pass has left would be added to the next one's
+            for p in self.parameters:
+                p.grad = None
 
     def written_gradient(self) -> Tensor:
         """Make `p.grad` of each parameter a view of a vector (n,), and return it."""

@@ -30,7 +30,7 @@ def leave(
 ) -> dict[str, Any]:
     """Write model.safetensors, config.json, history.json and the summary, which is returned.
 
-    together: how many cells were trained as one.
+    together: how many cells were trained as one; each has its share of the seconds.
     """
     training = spec["training"]
     config = {
@@ -46,7 +46,7 @@ def leave(
         "parameters": parts.parameters,
         "steps": state.step,
         "final_loss": history.points[-1]["loss"],
-        "train_seconds": round(history.points[-1]["seconds"], 3),
+        "train_seconds": round(history.points[-1]["seconds"] / together, 3),
         "cpu_seconds": round(cpu_seconds, 3),
         "weights_sha256": written["weights"]["sha256"],
     }

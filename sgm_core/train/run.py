@@ -178,25 +178,34 @@ def train_stack(
                 )
                 parts.net.to(device)
                 state = _state(parts, training, int(spec["seed"]), device, None)
-                history = History(work, state, _nothing if cells else emit)
-                cells.append((spec, work, parts, state, history))
+                cells.append((spec, work, parts, state, History(work, state, _nothing)))
         steps = [state.step for _, _, _, state, _ in cells]
         cells = [cell for cell in cells if cell[3].step == max(steps, key=steps.count)]
         if len(cells) < 2:
             return
+        cells[0][4].emit = emit
+        if steps[0]:
+            emit(
+                {
+                    "event": "message",
+                    "text": f"{len(cells)} cells resumed at step {cells[0][3].step}",
+                }
+            )
         states, split = [state for _, _, _, state, _ in cells], data.split("train")
         items, labels = items_of(split.x, split.labels, device)
         every, clock = int(specs[0].get("checkpoint_every", 500)), time.process_time()
         for reports in train_together(states, items, labels, affine_of(data.meta, device)):
-            for (_, _, _, _, history), report in zip(cells, reports, strict=True):
-                history.add(report)
+            for (spec, _, _, _, history), report in zip(cells, reports, strict=True):
+                with _named(spec):
+                    history.add(report)
             step = reports[0].step
             memory.look(step)
             if step == states[0].settings.steps:
                 break
             if stop.is_set() or step % every == 0:
-                for (_, _, _, _, history), report in zip(cells, reports, strict=True):
-                    history.check(report)
+                for (spec, _, _, _, history), report in zip(cells, reports, strict=True):
+                    with _named(spec):
+                        history.check(report)
                 for _, work, _, state, history in cells:
                     save_checkpoint(work, state, history.record())
             if stop.is_set():
@@ -204,9 +213,10 @@ def train_stack(
                     f"stopped at step {step} of {states[0].settings.steps}; run again to go on from there"
                 )
         share = (time.process_time() - clock) / len(cells)
-        for _, _, _, _, history in cells:
+        for spec, _, _, _, history in cells:
             if history.last is not None:
-                history.check(history.last)
+                with _named(spec):
+                    history.check(history.last)
         for spec, work, parts, state, history in cells:
             leave(work, spec, data.meta, parts, state, history, share, together=len(cells))
 
@@ -220,7 +230,16 @@ def _state(
 
 
 def _nothing(event: dict[str, Any]) -> None:
-    """Only the first rank tells."""
+    """Only the first rank, or the first cell of a stack, tells."""
+
+
+@contextlib.contextmanager
+def _named(spec: Mapping[str, Any]) -> Iterator[None]:
+    """Say which cell of a stack it was."""
+    try:
+        yield
+    except SgmError as error:
+        raise SgmError(f"{spec.get('name', 'a cell')}: {error}") from None
 
 
 def _device(name: str) -> torch.device:

@@ -48,6 +48,8 @@ class Stack:
             raise ValueError("stacked states need the same settings and the same step")
         if any(s.ranks is not None or _drops(s.net) for s in states):
             raise ValueError("neither ranks nor dropout can be stacked")
+        if any(p.ndim > 2 for p in first.net.parameters()):
+            raise ValueError("only networks of vectors and matrices can be stacked")
         self.states, self.settings = list(states), first.settings
         self.objective = Objective.joined([s.objective for s in states])
         for state in states:
