@@ -2,7 +2,7 @@
 
 What mattered, at 1,200 steps (off / local x 1e-3): without `tails` one to three of 10,000 samples end
 between the rolls, up to 1.4 away, and each of them weighs more in `off` than all others together: ve 22
-to 29 / 14 to 20, edm 16 to 22 / 10 to 15, where with tails 0.02 all processes have 8 to 13 / 2.4 to 4.3. A
+to 29 / 14 to 20, edm 10 to 22 / 10 to 15, where with tails 0.02 all processes have 8 to 13 / 2.4 to 4.3. A
 share of 0.05 costs a tenth of `off`, noise three times as wide (and not twice) a half and more. All
 processes share the network's frame, so that they differ by the first and last level of their grids only.
 """
