@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -18,6 +19,7 @@ import typer
 from flows.cli_models import models_app
 from flows.cli_studio import studio_app
 from flows.project import Project
+from flows.stopping import asked
 from sgm_core.errors import SgmError
 from sgm_core.renew import uncollected
 
@@ -58,8 +60,9 @@ def main() -> None:
         result = app(standalone_mode=False)  # the exit code of --help and of an interrupt, or None
         code = result if isinstance(result, int) else 0
     except SgmError as error:
-        print(f"sgm: {error}", file=sys.stderr)
-        code = error.exit_code
+        code = 130 if signal.SIGINT in asked else error.exit_code
+        if code != 130:
+            print(f"sgm: {error}", file=sys.stderr)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except WrongUsage as error:

@@ -15,6 +15,10 @@ from typing import Any, Self
 
 from sgm_core.ending import EXIT_SECONDS, exit_within
 
+# Signals that work was stopped for. A library may catch the exception that a signal raises in its midst;
+# the work is stopped all the same, and the command must not call that a failure.
+asked: set[int] = set()
+
 
 class Stoppable(ABC):
     """As a context manager in the main thread: a signal stops the work, then takes its usual course."""
@@ -48,6 +52,7 @@ class Stoppable(ABC):
         self.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        asked.add(number)
         self.stop()
         handler = self._previous.get(number)
         if number == signal.SIGTERM and handler != signal.SIG_IGN:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from flows.choices import process_of
 from flows.likelihood import has_levels
 from flows.project import mlflow_failed
 from flows.under import print_row, widths
-from sgm_core.errors import UsageError
+from sgm_core.errors import SgmError, UsageError
 from sgm_core.report.under import line
 
 
@@ -337,3 +338,20 @@ def test_mlflow_being_away_is_worded_once() -> None:
     )
     assert text.endswith("; start it or correct MLFLOW_TRACKING_URI")
     assert mlflow_failed("u", ValueError("no\nschema")) == "MLflow at u failed: no schema"
+
+
+def test_an_interrupt_that_a_library_swallowed_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The executor was stopped by Ctrl-C, and its cells say so; the exception itself was lost."""
+
+    def app(standalone_mode: bool) -> None:
+        raise SgmError("0 of 3 cells of rolls are finished; failed: vp-mlp-s0: stopped")
+
+    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(cli, "asked", {signal.SIGINT})
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    said = capsys.readouterr().err
+    assert "interrupted; run the same command again" in said and "failed" not in said

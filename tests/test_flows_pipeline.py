@@ -214,7 +214,7 @@ def test_an_interrupt_ends_workers_and_keeps_a_checkpoint(complete: Path) -> Non
     assert any("sgm_core.worker" in worker.cmdline() for worker in workers)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, error
     assert "interrupted" in error and "Traceback" not in error
     assert list(work.glob("*.work/*")), "the checkpoint of the interrupted cell"
     _, alive = psutil.wait_procs(workers, timeout=20)
