@@ -10,10 +10,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from flows_checkout import environment
 
@@ -72,8 +73,20 @@ def running(
     try:
         yield process
     finally:
+        family: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):  # it may have ended
+            own = psutil.Process(process.pid)
+            family = [own, *own.children(recursive=True)]
         process.terminate()
-        process.wait(60)
+        try:
+            process.wait(60)
+        except (
+            subprocess.TimeoutExpired
+        ):  # Prefect's worker waits for runs that nobody needs any more
+            for member in family:
+                with suppress(psutil.NoSuchProcess):
+                    member.kill()
+            process.wait()
 
 
 def state_of(server: dict[str, str], run: str) -> dict[str, Any]:
