@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+from flows_checkout import environment
 
 from sgm_core.code import ROOT
 
@@ -49,9 +49,10 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 def test_the_server_ends_after_kill_9_of_its_parent(tmp_path: Path) -> None:
-    variables = {"SGM_HOME": str(tmp_path), "PREFECT_API_URL": "", "PYTHONPATH": str(ROOT)}
+    # Tests before this one may have named a home of Prefect in this process.
+    variables = environment(SGM_HOME=str(tmp_path), PREFECT_API_URL="", PYTHONPATH=str(ROOT))
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(tmp_path)], cwd=tmp_path, env=os.environ | variables,
+        [sys.executable, "-c", PARENT, str(tmp_path)], cwd=tmp_path, env=variables,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert parent.stdout is not None
