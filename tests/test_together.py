@@ -279,6 +279,7 @@ def test_a_claim_that_is_lost_takes_its_own_work_and_no_other(
         assert together == (None if job.spec.key == victim else 6)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_in_a_stack_loses_one_interval(
     prepared: Path, tmp_path: Path
 ) -> None:
