@@ -276,7 +276,10 @@ def test_workers_end_with_their_parent(bench: Bench, number: signal.Signals) -> 
     until(lambda: all(gone(pid) for pid in pids), 15)
     expected = {signal.SIGTERM: [143], signal.SIGKILL: [-9], signal.SIGINT: [1, 130, -2]}
     assert parent.returncode in expected[number]
-    assert (number == signal.SIGINT) == ("KeyboardInterrupt" in errors)
+    if number == signal.SIGINT:  # or a cell's own end is told before the interrupt is
+        assert "KeyboardInterrupt" in errors or "stopped; run again" in errors
+    else:
+        assert "KeyboardInterrupt" not in errors
     assert len(bench.notes("stopped")) == 2  # each saved a checkpoint first
 
 
