@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.project import Project
@@ -13,8 +9,6 @@ from sgm_core.errors import SgmError
 
 if TYPE_CHECKING:
     from flows.searching import Searched
-    from sgm_core.cell import Outcome
-    from sgm_core.spec import CellSpec
 
 
 def write_report(
@@ -26,41 +20,17 @@ def write_report(
 ) -> Any:
     """Write reports/EXPERIMENT and return the leaderboard (a pandas DataFrame).
 
-    Two grids of one experiment build the same folder, so one writes it after the other. A process of its
-    own draws it: this one holds its server, its tasks and MLflow, and need not keep what pictures take.
+    Two grids of one experiment build the same folder, so one writes it after the other.
     """
-    specs = {job.spec.name: job.spec for job in searched.all_jobs}
-    failed = [(specs[name], text) for name, text in sorted(failures.items())]
-    finals = list(searched.finals.values())
-    asked = (project.root, experiment, finals, failed, searched.cheap, samplers)
-    alone = ProcessPoolExecutor(1, get_context("spawn"), initializer=_leave_ctrl_c)
-    with project.lock(f"report-{experiment}"), alone as pool:
-        try:
-            return pool.submit(_written, *asked).result()
-        except BrokenExecutor:
-            raise SgmError(
-                f"the report of {experiment} is not written, its process was killed; run again"
-            ) from None
-
-
-def _leave_ctrl_c() -> None:
-    """The command is asked to stop, and tells whoever asked."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _written(
-    root: Path,
-    experiment: str,
-    finals: list[Outcome],
-    failed: list[tuple[CellSpec, str]],
-    cheap: list[list[Outcome]],
-    samplers: dict[str, Any] | None,
-) -> Any:
     from sgm_core.report.write import write_reports
 
-    project = Project.at(root)
+    specs = {job.spec.name: job.spec for job in searched.all_jobs}
+    failed = [(specs[name], text) for name, text in sorted(failures.items())]
     config, out = project.config().experiment(experiment), project.report(experiment)
-    return write_reports(config, finals, failed, out, cheap, samplers).frame
+    finals = searched.finals.values()
+    with project.lock(f"report-{experiment}"):
+        report = write_reports(config, finals, failed, out, searched.cheap, samplers)
+    return report.frame
 
 
 def print_leaderboards(project: Project, names: list[str]) -> None:

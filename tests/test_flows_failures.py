@@ -141,21 +141,21 @@ def at_once(*works: Any) -> None:
         thread.join()
 
 
-def slowly(root: Path, *_: object) -> None:
-    """In a process of its own, as the report is written."""
-    for word in ("in", "out"):
-        with (root / "log").open("a") as log:
-            log.write(f"{word} ")
-        time.sleep(0.1)
-
-
 def test_two_grids_write_their_report_one_after_the_other(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = project.root / "log"
-    monkeypatch.setattr(reporting, "_written", slowly)
+    inside, most = [], []
+
+    def write(*_: object) -> Any:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.1)
+        inside.pop()
+        return SimpleNamespace(frame=None)
+
+    monkeypatch.setattr("sgm_core.report.write.write_reports", write)
     at_once(*[lambda: reporting.write_report(project, NOTHING, {}, "rolls", None)] * 3)
-    assert log.read_text() == "in out " * 3
+    assert most == [1, 1, 1]
 
 
 def test_datasets_that_are_added_at_once_are_all_added(
