@@ -124,15 +124,15 @@ def _rate(call: Call, steps: int, warm: int) -> tuple[float, float]:
 @contextmanager
 def _plain_steps(plain: bool) -> Iterator[None]:
     """Kernels one by one, as where no graph can be recorded."""
-    from sgm_core.train import loop, stack
+    from sgm_core.train import loop
 
     before = loop.can_capture
     if plain:
-        loop.can_capture = stack.can_capture = lambda state, last: False
+        loop.can_capture = lambda state, last: False
     try:
         yield
     finally:
-        loop.can_capture = stack.can_capture = before
+        loop.can_capture = before
 
 
 def _ours(mode: str, device: torch.device, batch: int) -> Call:

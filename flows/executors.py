@@ -138,8 +138,6 @@ class LocalProcesses(Stoppable):
         try:
             for attempt in range(self.retries + 1):
                 ending = self._attempt(job, job.to_line(), slot, emit)
-                while ending.outdated:
-                    ending = self._attempt(job, job.to_line(), slot, emit)
                 if not ending.signal:
                     return _result(job, ending)
                 if attempt < self.retries:
@@ -166,8 +164,6 @@ class LocalProcesses(Stoppable):
         slot = self._slot(jobs[0])
         try:
             ending = self._attempt(jobs[0], together_line(jobs), slot, emit)
-            while ending.outdated:
-                ending = self._attempt(jobs[0], together_line(jobs), slot, emit)
         finally:
             self._free.put(slot)
         if not ending.done:
@@ -213,7 +209,14 @@ class LocalProcesses(Stoppable):
         raise Stopped(f"cell {job.spec.name}: not started, because everything is being stopped")
 
     def _attempt(self, job: Job, line: str, slot: _Slot, emit: Emit) -> Ending:
-        """Have one worker do what a line asks for, that of the slot if it fits the job."""
+        """Have a worker do what a line asks for, that of the slot if it fits; a new one if its code was
+        edited."""
+        ending = self._once(job, line, slot, emit)
+        while ending.outdated:
+            ending = self._once(job, line, slot, emit)
+        return ending
+
+    def _once(self, job: Job, line: str, slot: _Slot, emit: Emit) -> Ending:
         stopped = Stopped(f"cell {job.spec.name}: stopped; run again to go on with it")
         worker = self._worker(slot, Kind.of(job, _visible(job, slot)), stopped)
         try:

@@ -69,10 +69,8 @@ def capture(
     generators: Sequence[torch.Generator],
 ) -> CapturedStep | None:
     """Record a step; None, with a warning, where a network does what cannot be recorded."""
-    drawn = [
-        *generators,
-        torch.cuda.default_generators[raw.device.index or 0],
-    ]  # dropout draws there
+    # Dropout draws from the device's own.
+    drawn = [*generators, torch.cuda.default_generators[raw.device.index or 0]]
     places = [generator.get_state() for generator in drawn]
     try:
         return CapturedStep(move, affine, raw, labels, generators)

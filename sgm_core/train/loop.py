@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from sgm_core.nets.by_hand import knows_its_derivative
 from sgm_core.objective import Batch, Objective
-from sgm_core.train.captured import capture
+from sgm_core.train.captured import CapturedStep, capture
 from sgm_core.train.feed import Feed
 from sgm_core.train.flat import FlatWeights
 from sgm_core.train.ranks import Ranks
@@ -107,6 +107,8 @@ class TrainState:
             gain: the weight of the new weights in the average.
         """
         s = self.settings
+        if self.ranks is not None:
+            self.ranks.seed(self.seed, self.step)
         batch = self.objective.draw(x0, self.generator)
         if labels is not None and s.label_dropout > 0:
             labels = without_some(labels, s.label_dropout, self.generator)
@@ -217,10 +219,8 @@ def has_bf16(device: torch.device) -> bool:
 
 def advance(state: TrainState, x0: Tensor, labels: Tensor | None = None) -> StepReport:
     """Do one optimiser step on clean items x0 (B, *shape) in model space."""
-    if state.ranks is not None:
-        state.ranks.seed(state.seed, state.step)
-    rate, gain = state.learning_rate(), state.gain()
-    loss, norm = state.move(x0, labels, rate, gain)
+    rate = state.learning_rate()
+    loss, norm = state.move(x0, labels, rate, state.gain())
     state.step += 1
     return StepReport(state.step, loss, norm, rate)
 
@@ -241,18 +241,36 @@ def train(
         labels: (N,) int64 or None, beside the items.
         affine: callable from a batch of items to model space (B, *shape) float32.
     """
-    feed = Feed(items, labels, [state.seed], state.settings.batch, state.device)
-    captured: Callable[[Tensor, Tensor | None, float, float], tuple[Tensor, Tensor]] | None = None
-    last = state.settings.steps
-    capture_at = state.step + EAGER_STEPS if can_capture(state, last) else last
-    while state.step < last:
-        raw, chosen = feed(state.step)
-        if state.step == capture_at:
-            captured = capture(state.move, affine, raw, chosen, [state.generator])
-        if captured is None:
-            yield advance(state, affine(raw), chosen)
-            continue
-        rate = state.learning_rate()
-        loss, norm = captured(raw, chosen, rate, state.gain())
+    for loss, norm, rate in moves([state], state.move, items, labels, affine):
         state.step += 1
         yield StepReport(state.step, loss, norm, rate)
+
+
+def moves(
+    states: Sequence[TrainState],
+    move: Callable[..., tuple[Tensor, Tensor]],
+    items: Tensor,
+    labels: Tensor | None,
+    affine: Callable[[Tensor], Tensor],
+) -> Iterator[tuple[Tensor, Tensor, float]]:
+    """Yield what `move` returns, and the learning rate, for every step of states that go together.
+
+    Args:
+        states: of the same settings and step; whoever iterates counts their steps.
+        move: as TrainState.move, on the batches of all states, one behind the other.
+        items, labels, affine: see `train`.
+    """
+    lead = states[0]
+    last = lead.settings.steps
+    feed = Feed(items, labels, [s.seed for s in states], lead.settings.batch, lead.device)
+    captured: CapturedStep | None = None
+    capture_at = lead.step + EAGER_STEPS if can_capture(lead, last) else last
+    while lead.step < last:
+        raw, chosen = feed(lead.step)
+        rate, gain = lead.learning_rate(), lead.gain()
+        if lead.step == capture_at:
+            captured = capture(move, affine, raw, chosen, [s.generator for s in states])
+        if captured is None:
+            yield *move(affine(raw), chosen, rate, gain), rate
+        else:
+            yield *captured(raw, chosen, rate, gain), rate

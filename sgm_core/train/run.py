@@ -184,13 +184,8 @@ def train_stack(
         if len(cells) < 2:
             return
         cells[0][4].emit = emit
-        if steps[0]:
-            emit(
-                {
-                    "event": "message",
-                    "text": f"{len(cells)} cells resumed at step {cells[0][3].step}",
-                }
-            )
+        if step := cells[0][3].step:
+            emit({"event": "message", "text": f"{len(cells)} cells resumed at step {step}"})
         states, split = [state for _, _, _, state, _ in cells], data.split("train")
         items, labels = items_of(split.x, split.labels, device)
         every, clock = int(specs[0].get("checkpoint_every", 500)), time.process_time()

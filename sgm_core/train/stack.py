@@ -19,17 +19,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from sgm_core.objective import Chance, Objective
-from sgm_core.train.captured import CapturedStep, capture
-from sgm_core.train.feed import Feed
 from sgm_core.train.flat import FlatWeights
-from sgm_core.train.loop import (
-    EAGER_STEPS,
-    StepReport,
-    TrainState,
-    can_capture,
-    fused_adamw,
-    without_some,
-)
+from sgm_core.train.loop import StepReport, TrainState, fused_adamw, moves, without_some
 
 
 class Stack:
@@ -102,11 +93,6 @@ class Stack:
         self.average.lerp_(self.weights, gain)
         return losses.detach(), norms
 
-    def advanced(self) -> None:
-        """Count a step."""
-        for state in self.states:
-            state.step += 1
-
     def _output(self, weights: dict[str, Tensor], *given: Tensor) -> Tensor:
         output: Tensor = functional_call(self.states[0].net, weights, given)
         return output
@@ -140,21 +126,10 @@ def train_together(
     affine: Callable[[Tensor], Tensor],
 ) -> Iterator[list[StepReport]]:
     """Yield every member's report per step; see sgm_core.train.loop.train."""
-    stack, lead = Stack(states), states[0]
-    seeds, last = [s.seed for s in states], lead.settings.steps
-    feed = Feed(items, labels, seeds, lead.settings.batch, lead.device)
-    captured: CapturedStep | None = None
-    capture_at = lead.step + EAGER_STEPS if can_capture(lead, last) else last
-    while lead.step < last:
-        raw, chosen = feed(lead.step)
-        rate, gain = lead.learning_rate(), lead.gain()
-        if lead.step == capture_at:
-            captured = capture(stack.move, affine, raw, chosen, [s.generator for s in states])
-        if captured is None:
-            losses, norms = stack.move(affine(raw), chosen, rate, gain)
-        else:
-            losses, norms = captured(raw, chosen, rate, gain)
-        stack.advanced()
+    stack = Stack(states)
+    for losses, norms, rate in moves(states, stack.move, items, labels, affine):
+        for state in states:
+            state.step += 1
         yield [
             StepReport(s.step, loss, norm, rate)
             for s, loss, norm in zip(states, losses, norms, strict=True)
