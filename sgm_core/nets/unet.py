@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sgm_core.nets.doubled import conv_of_doubled, doubled, spreading
 from sgm_core.nets.embeddings import ClassEmbedding, NoiseEmbedding, labels_or_none
 
 VECTOR = 16  # float32 numbers in the widest CPU register
@@ -43,19 +44,9 @@ def _zero(module: nn.Conv2d) -> nn.Conv2d:
     return module
 
 
-class _Upsampled(torch.autograd.Function):
-    """Nearest neighbours, with the sum over each block of 2 x 2 as its derivative.
-
-    The library's own derivative copies both gradients out of channels_last and back.
-    """
-
-    @staticmethod
-    def forward(context: Any, h: Tensor, size: tuple[int, int]) -> Tensor:
-        return functional.interpolate(h, size=size, mode="nearest")
-
-    @staticmethod
-    def backward(context: Any, slope: Tensor) -> tuple[Tensor, None]:
-        return functional.avg_pool2d(slope, 2, ceil_mode=True, divisor_override=1), None
+def _silu(x: Tensor) -> Tensor:
+    """SiLU; without a derivative in the memory of x, which nobody else may need."""
+    return functional.silu(x, inplace=not torch.is_grad_enabled())
 
 
 class ResidualBlock(nn.Module):
@@ -75,10 +66,51 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        h = self.conv1(functional.silu(self.norm1(x)))
+        h = self.conv1(_silu(self.norm1(x)))
+        return self._second(h, self.skip(x), embedding)
+
+    def after_doubling(
+        self, low: Tensor, high: Tensor, embedding: Tensor, spread: Tensor
+    ) -> Tensor:
+        """Return self(cat([double(low), high]), embedding), with fewer operations (see doubled.py).
+
+        Shapes: low (B, C, H, W), high (B, D, 2 H, 2 W); spread: see `conv_of_doubled`.
+        """
+        channels = low.shape[1]
+        first, norm = self.conv1, self.norm1
+        a, b = (
+            _silu(functional.group_norm(x, x.shape[1] // self._size, weight, bias, norm.eps))
+            for x, weight, bias in zip(
+                (low, high),
+                norm.weight.tensor_split([channels]),
+                norm.bias.tensor_split([channels]),
+                strict=True,
+            )
+        )
+        h = functional.conv2d(b, first.weight[:, channels:], first.bias, padding=1)
+        h = h.add_(conv_of_doubled(a, first.weight[:, :channels], spread))
+        skip: Any = self.skip
+        shortcut = functional.conv2d(high, skip.weight[:, channels:], skip.bias)
+        part = functional.conv2d(low, skip.weight[:, :channels])
+        size = (high.shape[-2], high.shape[-1])
+        return self._second(h, shortcut + doubled(part, size, self.training), embedding)
+
+    def can_double(self, low: Tensor, high: Tensor) -> bool:
+        """Whether `after_doubling` is the same: sides are even, and no group has channels of both."""
+        even = all(2 * a == b for a, b in zip(low.shape[-2:], high.shape[-2:], strict=True))
+        return even and low.shape[1] % self._size == 0 and isinstance(self.skip, nn.Conv2d)
+
+    @property
+    def _size(self) -> int:
+        """Channels per group of the first normalisation."""
+        return self.norm1.num_channels // self.norm1.num_groups
+
+    def _second(self, h: Tensor, shortcut: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.condition(embedding)[:, :, None, None].chunk(2, dim=1)
-        h = functional.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
-        return self.skip(x) + self.conv2(self.dropout(h))  # type: ignore[no-any-return]
+        h = self.norm2(h)
+        free = None if torch.is_grad_enabled() else h
+        h = _silu(torch.addcmul(shift, h, 1 + scale, out=free))
+        return self.conv2(self.dropout(h)).add_(shortcut)  # type: ignore[no-any-return]
 
 
 class Attention(nn.Module):
@@ -131,6 +163,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.patch, self.group = patch, group
+        self.spread: Tensor
         self.last = group > 0 and group % VECTOR == 0
         width, inside = 4 * channels, iter(inner)
         self.noise = NoiseEmbedding(channels)
@@ -162,6 +195,7 @@ class UNet(nn.Module):
                 current = outputs
         self.norm = _norm(current, group)
         self.leave = _zero(nn.Conv2d(current, shape[0] * patch**2, 3, padding=1))
+        self.register_buffer("spread", spreading(), persistent=False)
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -186,14 +220,24 @@ class UNet(nn.Module):
         return functional.silu(embedding)
 
     def _unshuffled(self, image: Tensor) -> Tensor:
-        """Blocks of pixels as channels (sides that do not divide are padded), in the fast layout."""
+        """Blocks of pixels as channels; sides that do not divide are padded."""
         if self.patch > 1:
             height, width = (-side % self.patch for side in image.shape[-2:])
             image = functional.pad(image, (0, width, 0, height), mode="replicate")
             image = functional.pixel_unshuffle(image, self.patch)
-        if self.last and image.device.type == "cpu":
-            image = image.contiguous(memory_format=torch.channels_last)
         return image
+
+    def _up(self, stage: nn.Module, h: Tensor, skip: Tensor, embedding: Tensor) -> Tensor:
+        block: Any
+        block, attend = stage.children()
+        size = (skip.shape[-2], skip.shape[-1])
+        if h.shape[-2:] == size:
+            return attend(block(torch.cat([h, skip], dim=1), embedding))  # type: ignore[no-any-return]
+        # A published graph keeps the plain operations: they can be quantised.
+        if block.can_double(h, skip) and not torch.compiler.is_exporting():
+            return attend(block.after_doubling(h, skip, embedding, self.spread))  # type: ignore[no-any-return]
+        h = torch.cat([doubled(h, size, self.training), skip], dim=1)
+        return attend(block(h, embedding))  # type: ignore[no-any-return]
 
     def forward(self, inputs: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         embedding = self._embedding(sigma, labels)
@@ -203,6 +247,8 @@ class UNet(nn.Module):
             return attend(block(h, embedding))  # type: ignore[no-any-return]
 
         h = self.enter(self._unshuffled(inputs.flatten(1, 2)))
+        if self.last and h.device.type == "cpu":
+            h = h.contiguous(memory_format=torch.channels_last)  # all that follows keeps this order
         skips = [h]
         stages = iter(self.down)
         for level in range(self.levels):
@@ -214,15 +260,8 @@ class UNet(nn.Module):
                 skips.append(h)
         h = run(self.middle, h)
         for stage in self.up:
-            skip = skips.pop()
-            if h.shape[-2:] != skip.shape[-2:]:
-                size = (skip.shape[-2], skip.shape[-1])
-                if self.training:
-                    h = _Upsampled.apply(h, size)
-                else:
-                    h = functional.interpolate(h, size=size, mode="nearest")
-            h = run(stage, torch.cat([h, skip], dim=1))
-        h = self.leave(functional.silu(self.norm(h)))
+            h = self._up(stage, h, skips.pop(), embedding)
+        h = self.leave(_silu(self.norm(h)))
         if self.patch > 1:
             height, width = inputs.shape[-2:]
             h = functional.pixel_shuffle(h, self.patch)[..., :height, :width]
