@@ -32,7 +32,7 @@ from sgm_core.preconditioning import Preconditioning
 from sgm_core.process import make_process
 from sgm_core.space import DataSpace, describe
 
-N, NFE, ROUNDS = 16, 25, 3
+N, NFE, ROUNDS = 16, 25, 6
 SIDE = 28
 SHAPE = (N, 1, SIDE, SIDE)
 
@@ -139,7 +139,7 @@ def _variants(net: dict[str, Any]) -> list[dict[str, object]]:
         name: lambda forward=forward: call(forward, nullcontext()) for name, forward in nets.items()
     }
     calls["bfloat16"] = lambda: call(plain, torch.autocast("cpu", torch.bfloat16))
-    return table(cpu_seconds(calls, 2 * ROUNDS), "float32")
+    return table(cpu_seconds(calls, ROUNDS), "float32")
 
 
 def _call(name: str, loop: Callable[[Any, Tensor], None], last: bool) -> Callable[[], object]:
