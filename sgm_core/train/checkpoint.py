@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sgm_core.store.files import (
     canonical_json,
+    json_bytes,
     sha256_bytes,
     sha256_file,
     write_atomic,
@@ -54,8 +55,9 @@ def load_checkpoint(
     for record_file in _records(folder):
         tensors_file = record_file.with_suffix(".safetensors")
         try:
-            record = json.loads(record_file.read_text(encoding="utf-8"))
-            if record.pop("self") != _self_hash(record):
+            written = record_file.read_bytes()
+            record = json.loads(written)
+            if json_bytes(record) != written or record.pop("self") != _self_hash(record):
                 raise ValueError("its record was altered")
             if sha256_file(tensors_file) != record["sha256"]:
                 raise ValueError("its hash differs")
