@@ -14,12 +14,14 @@ The store decides what is trained; a run only tells of it, exactly once:
 
 MLflow being away must not cost a finished cell: `Tracking` raises SgmError in one sentence, after
 the store has the result, and a repeated run logs what is missing. Nor may it hold up the thread
-that reads the worker's events: after a failure MLflow is left alone for a while.
+that reads the worker's events: after a failure MLflow is left alone for a while. And few cells of a
+process speak to it at once: on a pool hundreds may end together, while its database has 15 connections.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -42,6 +44,7 @@ CHUNK = 1000  # MLflow's limit of metrics, parameters and tags of one request to
 CURVES = ("loss", "grad_norm", "lr")  # of the trainer's history
 FLUSH_SECONDS = 3.0
 PAUSE_SECONDS = 120.0  # after a failure of MLflow
+AT_ONCE = 4  # cells of this process that speak to MLflow; SQLite lets one of them write
 FINISHED = "FINISHED"
 
 
@@ -61,6 +64,7 @@ class Tracking(Registry):
     def __init__(self, project: Project, experiment: str) -> None:
         super().__init__(project)
         self.name = experiment
+        self.turns = threading.BoundedSemaphore(AT_ONCE)
         with self.errors(), project.lock("mlflow-experiments"):
             found = self.client.get_experiment_by_name(experiment)
             if found is None:
@@ -139,13 +143,16 @@ class CellRun:
         self._add(event.get("history") or [])
         if math.isinf(self._next):
             self._next = time.monotonic() + FLUSH_SECONDS
-        if time.monotonic() < self._next:
+        # Whoever finds no turn is not held up: the next event tries again.
+        if time.monotonic() < self._next or not self.tracking.turns.acquire(blocking=False):
             return
         try:
             self._flush(self._begin())
             self._next = time.monotonic() + FLUSH_SECONDS
         except SgmError:  # `finish` tries again with everything, and reports
             self._next = time.monotonic() + PAUSE_SECONDS
+        finally:
+            self.tracking.turns.release()
 
     def finish(self, outcome: Outcome) -> str:
         """Log what is missing of a finished cell and close its run; return the run's id.
@@ -153,21 +160,22 @@ class CellRun:
         Raises:
             SgmError: MLflow cannot be reached; calling again later goes on.
         """
-        self._hold()
-        with self.tracking.errors():
-            if self.run_id is None and (known := self.tracking.finished(outcome)):
-                return known
-            run_id = self._begin()
-            history = outcome.cell.path / "history.json"
-            self._add(read_json(history) if history.is_file() else [])
-            self._result(outcome, run_id)
-            return run_id
+        with self.tracking.turns:
+            self._hold()
+            with self.tracking.errors():
+                if self.run_id is None and (known := self.tracking.finished(outcome)):
+                    return known
+                run_id = self._begin()
+                history = outcome.cell.path / "history.json"
+                self._add(read_json(history) if history.is_file() else [])
+                self._result(outcome, run_id)
+                return run_id
 
     def fail(self, message: str) -> None:
         """Close the run of a cell that failed; the next attempt takes it over."""
         if self.run_id is None and math.isinf(self._next):  # it never trained
             return
-        with suppress(SgmError), self.tracking.errors():
+        with self.tracking.turns, suppress(SgmError), self.tracking.errors():
             run_id = self._begin()
             self._flush(run_id)
             self.tracking.client.set_tag(run_id, "sgm.error", message[:5000])

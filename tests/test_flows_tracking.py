@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -240,6 +241,46 @@ def test_cells_of_one_dataset_may_finish_together(
     found = tracking.client.search_runs([tracking.id])
     assert {run.info.status for run in found} == {"FINISHED"}
     assert all(len(run.inputs.dataset_inputs) == 1 for run in found)
+
+
+def test_hundreds_of_cells_may_end_together(
+    tracking: Tracking, outcome: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a pool a thread waits for each; MLflow's database has 15 connections and waits 30 s for one."""
+    speaking, most = [0], [0]
+    count = threading.Lock()
+    plain = CellRun._begin
+
+    def counted(run: CellRun) -> str:
+        with count:
+            speaking[0] += 1
+            most[0] = max(most[0], speaking[0])
+        try:
+            time.sleep(0.02)
+            return plain(run)
+        finally:
+            with count:
+                speaking[0] -= 1
+
+    monkeypatch.setattr(CellRun, "_begin", counted)
+    together = threading.Barrier(40)
+
+    def end(number: int) -> str:
+        spec = SimpleNamespace(**{**vars(JOB.spec), "key": f"{number:064d}"})
+        together.wait(20)
+        with CellRun(tracking, "", SimpleNamespace(spec=spec)) as run:
+            if number % 2:
+                run.event(progress(13, 10))
+                run.fail("it was number 13")
+                return ""
+            return run.finish(outcome)
+
+    with ThreadPoolExecutor(40) as pool:
+        finished = [run_id for run_id in pool.map(end, range(40)) if run_id]
+    assert len(set(finished)) == 20
+    assert most[0] == tracking_module.AT_ONCE
+    failed = tracking.search(sgm__error="it was number 13")
+    assert len(failed) == 20 and {run.info.status for run in failed} == {"FAILED"}
 
 
 def test_an_address_is_shown_without_its_password() -> None:

@@ -234,7 +234,11 @@ class UNet(nn.Module):
         if h.shape[-2:] == size:
             return attend(block(torch.cat([h, skip], dim=1), embedding))  # type: ignore[no-any-return]
         # A published graph keeps the plain operations: they can be quantised. On a GPU they are faster.
-        if h.device.type == "cpu" and block.can_double(h, skip) and not torch.compiler.is_exporting():
+        if (
+            h.device.type == "cpu"
+            and block.can_double(h, skip)
+            and not torch.compiler.is_exporting()
+        ):
             return attend(block.after_doubling(h, skip, embedding, self.spread))  # type: ignore[no-any-return]
         h = torch.cat([doubled(h, size, self.training), skip], dim=1)
         return attend(block(h, embedding))  # type: ignore[no-any-return]
