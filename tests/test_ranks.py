@@ -105,7 +105,8 @@ def test_two_ranks_have_the_loss_curve_of_one_process(
     for a, b in zip(one, two, strict=True):
         assert b == pytest.approx(a, rel=1e-5)
     first, second = trained(tmp_path / "one"), trained(tmp_path / "two")
-    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-4
+    # Adam takes steps of the learning rate (3e-3 at most) also where a gradient is nothing but rounding.
+    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 5e-4
     told = [[e["step"] for e in events if e["event"] == "progress"] for events in (alone, shared)]
     assert told[0][-1:] == told[1][-1:] == [20]
     assert not list((tmp_path / "two").glob("checkpoint-*"))
