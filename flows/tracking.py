@@ -23,8 +23,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +65,7 @@ class Tracking(Registry):
         super().__init__(project)
         self.name = experiment
         self.turns = threading.BoundedSemaphore(AT_ONCE)
+        self.failed = (-math.inf, "")  # when MLflow last failed a cell, and why
         with self.errors(), project.lock("mlflow-experiments"):
             found = self.client.get_experiment_by_name(experiment)
             if found is None:
@@ -143,8 +144,12 @@ class CellRun:
         self._add(event.get("history") or [])
         if math.isinf(self._next):
             self._next = time.monotonic() + FLUSH_SECONDS
-        # Whoever finds no turn is not held up: the next event tries again.
-        if time.monotonic() < self._next or not self.tracking.turns.acquire(blocking=False):
+        if time.monotonic() < self._next:
+            return
+        self._hold()
+        if not self.tracking.turns.acquire(
+            blocking=False
+        ):  # it is not held up: the next event tries
             return
         try:
             self._flush(self._begin())
@@ -160,26 +165,43 @@ class CellRun:
         Raises:
             SgmError: MLflow cannot be reached; calling again later goes on.
         """
-        with self.tracking.turns:
-            self._hold()
-            with self.tracking.errors():
-                if self.run_id is None and (known := self.tracking.finished(outcome)):
-                    return known
-                run_id = self._begin()
-                history = outcome.cell.path / "history.json"
-                self._add(read_json(history) if history.is_file() else [])
-                self._result(outcome, run_id)
-                return run_id
+        with self._turn():
+            if self.run_id is None and (known := self.tracking.finished(outcome)):
+                return known
+            run_id = self._begin()
+            history = outcome.cell.path / "history.json"
+            self._add(read_json(history) if history.is_file() else [])
+            self._result(outcome, run_id)
+            return run_id
 
     def fail(self, message: str) -> None:
         """Close the run of a cell that failed; the next attempt takes it over."""
         if self.run_id is None and math.isinf(self._next):  # it never trained
             return
-        with self.tracking.turns, suppress(SgmError), self.tracking.errors():
+        with suppress(SgmError), self._turn():
             run_id = self._begin()
             self._flush(run_id)
             self.tracking.client.set_tag(run_id, "sgm.error", message[:5000])
             self.tracking.client.set_terminated(run_id, "FAILED")
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for a turn to speak to MLflow; who waited while another one failed fails like that one.
+
+        The cell's lock comes first, always: those who hold a turn wait for nobody's lock.
+        """
+        self._hold()
+        asked = time.monotonic()
+        with self.tracking.turns:
+            when, why = self.tracking.failed
+            if asked < when:
+                raise SgmError(why)
+            try:
+                with self.tracking.errors():
+                    yield
+            except SgmError as error:
+                self.tracking.failed = (time.monotonic(), str(error))
+                raise
 
     def _hold(self) -> None:
         if not self._held:

@@ -266,7 +266,7 @@ def test_hundreds_of_cells_may_end_together(
     together = threading.Barrier(40)
 
     def end(number: int) -> str:
-        spec = SimpleNamespace(**{**vars(JOB.spec), "key": f"{number:064d}"})
+        spec = SimpleNamespace(**{**vars(JOB.spec), "key": f"{number:032d}".ljust(64, "0")})
         together.wait(20)
         with CellRun(tracking, "", SimpleNamespace(spec=spec)) as run:
             if number % 2:
@@ -281,6 +281,65 @@ def test_hundreds_of_cells_may_end_together(
     assert most[0] == tracking_module.AT_ONCE
     failed = tracking.search(sgm__error="it was number 13")
     assert len(failed) == 20 and {run.info.status for run in failed} == {"FAILED"}
+
+
+def test_two_processes_with_the_same_cells_do_not_wait_for_each_other_for_good(
+    tracking: Tracking, outcome: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each holds the lock of what it trained and ends what the other one trained."""
+    monkeypatch.setattr(CellRun, "_begin", lambda run: time.sleep(0.005) or "run")
+    monkeypatch.setattr(CellRun, "_result", lambda *_: None)
+    monkeypatch.setattr(Tracking, "finished", lambda *_: None)
+    other = Tracking(tracking.project, "toy")
+    specs = [
+        SimpleNamespace(**{**vars(JOB.spec), "key": f"{number:032d}".ljust(64, "0")})
+        for number in range(32)
+    ]
+    both = threading.Barrier(64)
+
+    def end(index: int) -> str:
+        side, number = divmod(index, 32)
+        own = [tracking, other][side]
+        with CellRun(own, "", SimpleNamespace(spec=specs[number])) as run:
+            if number % 2 == side:
+                run._hold()  # it was trained here
+            both.wait(20)
+            return run.finish(outcome)
+
+    pool = ThreadPoolExecutor(64)
+    ended = [pool.submit(end, index) for index in range(64)]
+    assert [future.result(60) for future in ended] == ["run"] * 64
+    pool.shutdown()
+
+
+def test_those_who_wait_while_mlflow_fails_are_told_at_once(
+    tracking: Tracking, outcome: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call to a server that is away takes seconds; hundreds one after the other would take an hour."""
+    tries = []
+
+    def away(run: CellRun) -> str:
+        tries.append(run)
+        time.sleep(0.3)
+        raise SgmError("MLflow is away")
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor(40) as pool:
+        patch.setattr(CellRun, "_begin", away)
+        patch.setattr(Tracking, "finished", lambda *_: None)
+        together = threading.Barrier(40)
+
+        def end(number: int) -> str:
+            spec = SimpleNamespace(**{**vars(JOB.spec), "key": f"{number:032d}".ljust(64, "0")})
+            together.wait(20)
+            told = pytest.raises(SgmError, match="MLflow is away")
+            with CellRun(tracking, "", SimpleNamespace(spec=spec)) as run, told:
+                run.finish(outcome)
+            return "told"
+
+        assert list(pool.map(end, range(40))) == ["told"] * 40
+    assert len(tries) <= 2 * tracking_module.AT_ONCE
+    with CellRun(tracking, "", JOB) as run:
+        assert run.finish(outcome), "who comes later tries again"
 
 
 def test_an_address_is_shown_without_its_password() -> None:

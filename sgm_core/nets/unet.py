@@ -107,9 +107,7 @@ class ResidualBlock(nn.Module):
 
     def _second(self, h: Tensor, shortcut: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.condition(embedding)[:, :, None, None].chunk(2, dim=1)
-        h = self.norm2(h)
-        free = None if torch.is_grad_enabled() else h
-        h = _silu(torch.addcmul(shift, h, 1 + scale, out=free))
+        h = _silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
         return self.conv2(self.dropout(h)).add_(shortcut)  # type: ignore[no-any-return]
 
 
