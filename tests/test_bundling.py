@@ -203,6 +203,8 @@ def test_without_the_data_it_says_what_is_left_out_and_why_a_variant_is_rejected
     project: Project,
 ) -> None:
     """Other parameters are another bundle; what is rejected is there all the same."""
+    if not tag_of(project):
+        bundle_command(project, URI, None, quiet, quiet)
     strict = LOOSE.replace("max_rmse: 0.5", "max_rmse: 0.0001")
     (project.root / "params.yaml").write_text(params(strict))
     data, before = project.prepared("again"), tag_of(project)

@@ -86,12 +86,12 @@ def test_an_agent_that_is_cut_off_loses_its_cell_to_the_other(tmp_path: Path) ->
             assert worker.poll() is None, "agents go on"
         points = json.loads((disks[0] / ".sgm/store/cells" / key / "history.json").read_text())
         steps = [point["step"] for point in points]
-        assert steps == sorted(set(steps)) and steps[-1] == 6000, "trained once"
+        assert steps == sorted(set(steps)) and steps[-1] == 20_000, "trained once"
 
 
 def _disk(folder: Path, bucket: str) -> Path:
     """A host's checkout, whose DVC remote is a bucket."""
-    checkout(folder, steps=6000)
+    checkout(folder, steps=20_000)
     config = folder / ".dvc" / "config"
     config.write_text(config.read_text() + f"\n['remote \"team\"']\n    url = s3://{bucket}/dvc\n")
     config.write_text(config.read_text().replace("[core]", "[core]\n    remote = team", 1))
