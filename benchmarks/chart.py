@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from run import digits
+
 OURS, OTHERS = "#1f6f8b", "#b8c4cc"
 
 
@@ -17,7 +19,7 @@ def bars(file: Path, title: str, names: Sequence[str], values: Sequence[float]) 
     axes = FigureCanvasAgg(figure).figure.add_subplot()
     colours = [OURS if name.startswith("ours") else OTHERS for name in names]
     shown = axes.barh(list(names)[::-1], list(values)[::-1], color=colours[::-1])
-    axes.bar_label(shown, fmt=lambda x: f"{x:.0f}" if x >= 1000 else f"{x:.3g}", padding=3)
+    axes.bar_label(shown, fmt=digits, padding=3)
     axes.set_title(title, loc="left", fontsize=10)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.set_xticks([])

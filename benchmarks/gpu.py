@@ -21,11 +21,12 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from run import markdown
-from torch import Tensor, nn
+from torch import Tensor
 
 MISSING = "No GPU: torch finds no CUDA device here, so nothing was measured."
 STEPS, BUSY_STEPS, BATCH = 300, 50, 128
@@ -41,14 +42,14 @@ def measure(dry: bool = False) -> dict[str, Any]:
     """Return rows of steps and of toys, or {"skipped": sentence}."""
     if not dry and not torch.cuda.is_available():
         return {"skipped": MISSING}
-    device = torch.device("cpu" if dry else "cuda")
-    batch = 2 if dry else BATCH
     import unets
 
+    device = torch.device("cpu" if dry else "cuda")
+    batch = 2 if dry else BATCH
     rows = []
     for name, make, modes in (
-        ("ours", _own(unets.OWN), OWN_MODES),
-        (PATCHED, _own(unets.PATCHED), ("graph, compiled",)),
+        ("ours", partial(_ours, unets.OWN), OWN_MODES),
+        (PATCHED, partial(_ours, unets.PATCHED), ("graph, compiled",)),
         ("diffusers", _of("diffusers"), PEER_MODES),
         ("azula", _of("azula"), PEER_MODES),
     ):
@@ -140,31 +141,26 @@ def _plain_steps(plain: bool) -> Iterator[None]:
         loop.can_capture = before
 
 
-def _own(net: dict[str, Any]) -> Callable[[str, torch.device, int], Call]:
+def _ours(net: dict[str, Any], mode: str, device: torch.device, batch: int) -> Call:
     """Our loop with batches from a data set of uint8 images on the device."""
+    import unets
 
-    def make(mode: str, device: torch.device, batch: int) -> Call:
-        import unets
+    from sgm_core.config.training import TrainingConfig
+    from sgm_core.objective import Objective
+    from sgm_core.preconditioning import Preconditioning
+    from sgm_core.process import make_process
+    from sgm_core.train.loop import LoopSettings, TrainState, train
 
-        from sgm_core.config.training import TrainingConfig
-        from sgm_core.objective import Objective
-        from sgm_core.preconditioning import Preconditioning
-        from sgm_core.process import make_process
-        from sgm_core.train.loop import LoopSettings, TrainState, train
-
-        training = TrainingConfig(
-            steps=10**6, batch=batch, precision="bf16", compile="compiled" in mode
-        )
-        fields = training.model_dump()
-        frame = Preconditioning(make_process("vp"), 0.5)
-        objective = Objective.of(frame, fields, 8192, device)
-        state = TrainState(unets.own_net(**net).to(device), objective, LoopSettings.of(fields), 0)
-        shape = (60_000, 1, unets.SIDE, unets.SIDE)
-        items = torch.randint(256, shape, dtype=torch.uint8, device=device)
-        loop = train(state, items, None, lambda x: x.float() / 255 - 0.5)
-        return lambda: next(loop)
-
-    return make
+    compiled = "compiled" in mode
+    training = TrainingConfig(steps=10**6, batch=batch, precision="bf16", compile=compiled)
+    fields = training.model_dump()
+    frame = Preconditioning(make_process("vp"), 0.5)
+    objective = Objective.of(frame, fields, 8192, device)
+    state = TrainState(unets.own_net(**net).to(device), objective, LoopSettings.of(fields), 0)
+    shape = (60_000, 1, unets.SIDE, unets.SIDE)
+    items = torch.randint(256, shape, dtype=torch.uint8, device=device)
+    loop = train(state, items, None, lambda x: x.float() / 255 - 0.5)
+    return lambda: next(loop)
 
 
 def _of(name: str) -> Callable[[str, torch.device, int], Call]:
@@ -175,9 +171,10 @@ def _of(name: str) -> Callable[[str, torch.device, int], Call]:
         import unets
 
         peer = unets.PEERS[name]()
-        net = _laid(peer.net.to(device), mode)
+        net = peer.net.to(device)
         x = torch.rand(batch, 1, unets.SIDE, unets.SIDE, device=device) - 0.5
         if "channels_last" in mode:
+            net.to(memory_format=torch.channels_last)
             x = x.contiguous(memory_format=torch.channels_last)
         if "compiled" in mode:
             net.compile(mode="reduce-overhead")
@@ -235,10 +232,6 @@ def _toys(device: torch.device, dry: bool) -> list[dict[str, Any]]:
 
 def _same(x: Tensor) -> Tensor:
     return x
-
-
-def _laid(net: nn.Module, mode: str) -> nn.Module:
-    return net.to(memory_format=torch.channels_last) if "channels_last" in mode else net
 
 
 def _synchronise() -> None:

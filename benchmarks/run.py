@@ -87,13 +87,16 @@ def rendered(text: str, results: Results) -> str:
     return BLOCK.sub(block, text)
 
 
+def digits(value: float) -> str:
+    """Three digits, or whole from a thousand on."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def markdown(head: list[str], rows: list[list[object]]) -> str:
     """A table: the first column to the left, numbers to the right; floats with three digits."""
 
     def cell(value: object) -> str:
-        if not isinstance(value, float):
-            return str(value)
-        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return digits(value) if isinstance(value, float) else str(value)
 
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     return "\n".join([*lines, *("| " + " | ".join(map(cell, row)) + " |" for row in rows)])

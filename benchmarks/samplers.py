@@ -11,7 +11,7 @@ from run import markdown
 
 SEEDS, STEPS = (0, 1, 2), 2500
 # As published: Euler-Maruyama at 500 and SSCS at 150 evaluations, quadratic in time. Also with a grid
-# that ends at a level where the network's error is no larger than the noise.
+# that ends earlier.
 FINE, COARSE = 0.002, 0.004
 CASES = [
     ("euler_maruyama", 500, "quadratic", FINE),

@@ -147,9 +147,8 @@ class CellRun:
         if time.monotonic() < self._next:
             return
         self._hold()
-        if not self.tracking.turns.acquire(
-            blocking=False
-        ):  # it is not held up: the next event tries
+        # Whoever finds no turn is not held up: the next event tries again.
+        if not self.tracking.turns.acquire(blocking=False):
             return
         try:
             self._flush(self._begin())
@@ -209,10 +208,12 @@ class CellRun:
             self._held = True
 
     def _begin(self) -> str:
-        """Create the run, or take over the unfinished one of the same cell; return its id."""
+        """Create the run, or take over the unfinished one of the same cell; return its id.
+
+        The caller holds the cell's lock.
+        """
         if self.run_id is not None:
             return self.run_id
-        self._hold()
         client, spec = self.tracking.client, self.job.spec
         with self.tracking.errors():
             left = [

@@ -28,6 +28,11 @@ JOB: Any = SimpleNamespace(
 )
 
 
+def numbered(number: int) -> Any:
+    """A job of another cell; the lock of a cell has the first half of its key."""
+    return SimpleNamespace(spec=SimpleNamespace(**{**vars(JOB.spec), "key": f"{number:032d}" * 2}))
+
+
 def point(step: int) -> dict[str, Any]:
     """A row of the trainer's history."""
     return {"step": step, "loss": 1 / step, "grad_norm": 2.0, "lr": 0.1, "seconds": step / 7}
@@ -266,9 +271,8 @@ def test_hundreds_of_cells_may_end_together(
     together = threading.Barrier(40)
 
     def end(number: int) -> str:
-        spec = SimpleNamespace(**{**vars(JOB.spec), "key": f"{number:032d}".ljust(64, "0")})
         together.wait(20)
-        with CellRun(tracking, "", SimpleNamespace(spec=spec)) as run:
+        with CellRun(tracking, "", numbered(number)) as run:
             if number % 2:
                 run.event(progress(13, 10))
                 run.fail("it was number 13")
@@ -291,25 +295,27 @@ def test_two_processes_with_the_same_cells_do_not_wait_for_each_other_for_good(
     monkeypatch.setattr(CellRun, "_result", lambda *_: None)
     monkeypatch.setattr(Tracking, "finished", lambda *_: None)
     other = Tracking(tracking.project, "toy")
-    specs = [
-        SimpleNamespace(**{**vars(JOB.spec), "key": f"{number:032d}".ljust(64, "0")})
-        for number in range(32)
-    ]
     both = threading.Barrier(64)
 
-    def end(index: int) -> str:
+    ended = []
+
+    def end(index: int) -> None:
         side, number = divmod(index, 32)
         own = [tracking, other][side]
-        with CellRun(own, "", SimpleNamespace(spec=specs[number])) as run:
+        with CellRun(own, "", numbered(number)) as run:
             if number % 2 == side:
                 run._hold()  # it was trained here
             both.wait(20)
-            return run.finish(outcome)
+            ended.append(run.finish(outcome))
 
-    pool = ThreadPoolExecutor(64)
-    ended = [pool.submit(end, index) for index in range(64)]
-    assert [future.result(60) for future in ended] == ["run"] * 64
-    pool.shutdown()
+    # Daemons: threads that wait for good must not keep pytest from its end.
+    threads = [threading.Thread(target=end, args=(index,), daemon=True) for index in range(64)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 60
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    assert ended == ["run"] * 64
 
 
 def test_those_who_wait_while_mlflow_fails_are_told_at_once(
@@ -329,10 +335,9 @@ def test_those_who_wait_while_mlflow_fails_are_told_at_once(
         together = threading.Barrier(40)
 
         def end(number: int) -> str:
-            spec = SimpleNamespace(**{**vars(JOB.spec), "key": f"{number:032d}".ljust(64, "0")})
             together.wait(20)
             told = pytest.raises(SgmError, match="MLflow is away")
-            with CellRun(tracking, "", SimpleNamespace(spec=spec)) as run, told:
+            with CellRun(tracking, "", numbered(number)) as run, told:
                 run.finish(outcome)
             return "told"
 

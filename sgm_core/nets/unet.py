@@ -229,17 +229,13 @@ class UNet(nn.Module):
         block: Any
         block, attend = stage.children()
         size = (skip.shape[-2], skip.shape[-1])
-        if h.shape[-2:] == size:
-            return attend(block(torch.cat([h, skip], dim=1), embedding))  # type: ignore[no-any-return]
-        # A published graph keeps the plain operations: they can be quantised. On a GPU they are faster.
-        if (
-            h.device.type == "cpu"
-            and block.can_double(h, skip)
-            and not torch.compiler.is_exporting()
-        ):
-            return attend(block.after_doubling(h, skip, embedding, self.spread))  # type: ignore[no-any-return]
-        h = torch.cat([doubled(h, size, self.training), skip], dim=1)
-        return attend(block(h, embedding))  # type: ignore[no-any-return]
+        if h.shape[-2:] != size:
+            # A published graph keeps the plain operations: they can be quantised. On a GPU they are faster.
+            plain = torch.compiler.is_exporting() or h.device.type != "cpu"
+            if not plain and block.can_double(h, skip):
+                return attend(block.after_doubling(h, skip, embedding, self.spread))  # type: ignore[no-any-return]
+            h = doubled(h, size, self.training)
+        return attend(block(torch.cat([h, skip], dim=1), embedding))  # type: ignore[no-any-return]
 
     def forward(self, inputs: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
         embedding = self._embedding(sigma, labels)
