@@ -1,21 +1,25 @@
 """Denoising loss over CPU seconds: the recommended network beside the peers' networks.
 
 Fashion-MNIST without classes. Everything but the network is the same: preconditioning, noise levels,
-data, batches, AdamW, average, and the validation loss, on the same noise. A peer's network gets the
-noise level in its own way of time: diffusers the level's quantile among 1,000 steps, azula the quantile
-in [0, 1], smalldiffusion sigma itself; and the faster of two layouts. Each trains for the same CPU
-seconds; then it is told when ours had reached the loss that the best peer ended with.
+data, batches, AdamW, average, precision, and the validation loss, on the same noise. A peer's network gets
+the noise level in its own way of time: diffusers the level's quantile among 1,000 steps, azula the quantile
+in [0, 1], smalldiffusion sigma itself; and the faster of two layouts.
+
+All train in one process, a step at a time: next is whoever has spent the fewest CPU seconds, so that
+what a shared core gives and takes, it gives and takes all of them alike. Then it is told when ours had
+reached the loss that the best peer ended with.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from statistics import median
+from dataclasses import dataclass, field
 from typing import Any
 
 import pictures
 import torch
+from interleave import cpu_seconds
 from run import markdown
 from torch import Tensor, nn
 
@@ -27,8 +31,8 @@ from sgm_core.process import make_process
 from sgm_core.train.items import affine_of, items_of
 from sgm_core.train.loop import LoopSettings, TrainState, train
 
-SECONDS, POINTS, VALIDATION, BATCH, LR, EMA = 90, 12, 1000, 64, 1e-3, 0.99
-Clock = list[tuple[float, float]]
+SECONDS, POINTS, VALIDATION, BATCH, LR, EMA = 180, 18, 1000, 64, 1e-3, 0.99
+PRECISIONS = ("float32", "bf16")
 
 
 class Peer(nn.Module):
@@ -72,82 +76,96 @@ def contestants(levels: Tensor) -> dict[str, Callable[[bool], nn.Module]]:
     return {"ours": own, "smalldiffusion": small, "diffusers": diffusers, "azula": azula}
 
 
+@dataclass
+class Runner:
+    """A network in training.
+
+    Attributes:
+        spent: CPU seconds of its steps; evaluations are not counted.
+        curve: (CPU seconds, validation loss).
+    """
+
+    name: str
+    layout: str
+    state: TrainState
+    loop: Iterator[Any]
+    spent: float = 0.0
+    steps: int = 0
+    curve: list[tuple[float, float]] = field(default_factory=list)
+
+    def step(self) -> None:
+        """Train for a step."""
+        begin = time.process_time()
+        next(self.loop)
+        self.spent += time.process_time() - begin
+        self.steps += 1
+
+
 def measure(seconds: float = SECONDS) -> dict[str, Any]:
-    """Return a curve per network: (CPU seconds, validation loss), and who was when where."""
+    """Return, for each precision, a curve per network, and who was when where."""
     torch.set_num_threads(1)
     keep_memory()
+    return {precision: _race(precision, seconds) for precision in PRECISIONS}
+
+
+def tables(result: dict[str, Any]) -> dict[str, str]:
+    """`float32`, `bf16`: a row a network; `ratio`: a row a precision."""
+    head = ["network", "parameters", "CPU ms a step", "steps", "CPU s", "validation loss"]
+    made, ratios = {}, []
+    for precision, race in result.items():
+        rows: list[list[object]] = []
+        for row in race["rows"]:
+            seconds, loss = row["curve"][-1]
+            ms = 1e3 * seconds / row["steps"]
+            rows.append([row["name"], row["parameters"], ms, row["steps"], seconds, f"{loss:.4f}"])
+        made[precision] = markdown(head, rows)
+        told = "not reached" if race["ratio"] is None else f"{race['ratio']:.2f}"
+        ratios.append([precision, race["best"], f"{race['loss']:.4f}", told])
+    head = ["", "best peer", "its loss at the end", "reached by ours after so much of its CPU time"]
+    return made | {"ratio": markdown(head, ratios)}
+
+
+def _race(precision: str, seconds: float) -> dict[str, Any]:
+    """Train all networks in turn for so many CPU seconds each."""
     data = pictures.data("fashion_mnist", validation=0.1, test=0.143)
     settings = TrainingConfig(
-        steps=10**6, batch=BATCH, lr=LR, schedule="constant", ema=EMA, device="cpu"
-    ).model_dump()
+        steps=10**6, batch=BATCH, lr=LR, schedule="constant", ema=EMA, device="cpu",
+        precision=precision,
+    ).model_dump()  # fmt: skip
     frame = Preconditioning(make_process("vp"), float(data.meta["sigma_data"]))
     objective = Objective.of(frame, settings, pictures.TABLE)
     x, _ = items_of(data.split("validation").x[:VALIDATION], None, pictures.CPU)
     fixed = objective.draw(affine_of(data.meta, pictures.CPU)(x), torch.Generator().manual_seed(0))
-    rows = []
+
+    def runner(name: str, make: Callable[[bool], nn.Module], last: bool) -> Runner:
+        torch.manual_seed(0)
+        state = TrainState(make(last), objective, LoopSettings.of(settings), 0)
+        items, _ = items_of(data.split("train").x, None, pictures.CPU)
+        loop = train(state, items, None, affine_of(data.meta, pictures.CPU))
+        return Runner(name, "channels last" if last else "plain", state, loop)
+
+    runners = []
     for name, make in contestants(objective.table.sigma.float()).items():
-        layouts = (True,) if name == "ours" else (False, True)
-        speed = {last: _pace(data, objective, settings, make(last)) for last in layouts}
-        last = min(speed, key=lambda key: speed[key])
-        net = make(last)
-        curve = _curve(data, objective, settings, net, fixed, seconds)
-        size = sum(p.numel() for p in net.parameters())
-        rows.append({"name": name, "parameters": size, "step_seconds": speed[last]})
-        rows[-1] |= {"layout": "channels last" if last else "plain", "curve": curve}
-        print(rows[-1], flush=True)
+        tried = (True,) if name == "ours" else (True, False)  # ours has its layout either way
+        layouts = {last: runner(name, make, last) for last in tried}
+        pace = cpu_seconds({str(k): one.step for k, one in layouts.items()}, 3)
+        runners.append(runner(name, make, min(layouts, key=lambda k: sum(pace[str(k)]))))
+    while (one := min(runners, key=lambda r: r.spent)).spent < seconds:
+        one.step()
+        if one.spent >= seconds * (len(one.curve) + 1) / POINTS:
+            one.curve.append((one.spent, _loss(one.state.ema_net, fixed)))
+            print(precision, one.name, one.steps, *one.curve[-1], flush=True)
+    rows = [
+        {
+            "name": one.name,
+            "layout": one.layout,
+            "parameters": sum(p.numel() for p in one.state.net.parameters()),
+            "steps": one.steps,
+            "curve": one.curve,
+        }
+        for one in runners
+    ]
     return {"rows": rows} | _when(rows)
-
-
-def tables(result: dict[str, Any]) -> dict[str, str]:
-    """`loss`: a row a network."""
-    head = ["network", "parameters", "CPU ms a step", "steps", "CPU s", "validation loss"]
-    rows: list[list[object]] = []
-    for row in result["rows"]:
-        seconds, loss = row["curve"][-1]
-        steps = round(seconds / row["step_seconds"])
-        ms = 1e3 * row["step_seconds"]
-        rows.append([row["name"], row["parameters"], ms, steps, seconds, f"{loss:.4f}"])
-    said = (
-        "did not reach"
-        if result["ratio"] is None
-        else f"needed {result['ratio']:.2f} of its CPU time for"
-    )
-    end = f"Ours {said} the loss of the best peer, {result['best']} ({result['loss']:.4f})."
-    return {"loss": f"{markdown(head, rows)}\n\n{end}"}
-
-
-def _steps(data: Any, objective: Objective, settings: dict[str, Any], net: nn.Module) -> Any:
-    state = TrainState(net, objective, LoopSettings.of(settings), 0)
-    items, _ = items_of(data.split("train").x, None, pictures.CPU)
-    loop: Iterator[Any] = train(state, items, None, affine_of(data.meta, pictures.CPU))
-    return state, loop
-
-
-def _pace(data: Any, objective: Objective, settings: dict[str, Any], net: nn.Module) -> float:
-    """CPU seconds of a step, the median of a few after two to warm up."""
-    _, loop = _steps(data, objective, settings, net)
-    spent = []
-    for _ in range(6):
-        begin = time.process_time()
-        next(loop)
-        spent.append(time.process_time() - begin)
-    return median(spent[2:])
-
-
-def _curve(
-    data: Any, objective: Objective, settings: dict[str, Any], net: nn.Module, fixed: Batch,
-    seconds: float,
-) -> Clock:  # fmt: skip
-    """Train for so many CPU seconds; return (seconds, validation loss), evaluations not counted."""
-    state, loop = _steps(data, objective, settings, net)
-    spent, curve = 0.0, []
-    while spent < seconds:
-        begin = time.process_time()
-        next(loop)
-        spent += time.process_time() - begin
-        if spent >= seconds * (len(curve) + 1) / POINTS:
-            curve.append((spent, _loss(state.ema_net, fixed)))
-    return curve
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -60,12 +61,7 @@ def environment_tags(root: Path) -> dict[str, str]:
     for file in ("constraints.txt", PARAMS):
         if (root / file).is_file():
             tags[f"sgm.{Path(file).stem}_file_sha256"] = sha256_file(root / file)
-    for package in ("torch", "numpy", "mlflow"):
-        try:
-            tags[f"sgm.version.{package}"] = version(package)
-        except PackageNotFoundError:
-            continue
-    return tags
+    return tags | dict(_versions())
 
 
 def data_tags(project: Project, experiment: str) -> dict[str, str]:
@@ -120,6 +116,16 @@ def _git(root: Path) -> tuple[tuple[str, str], ...]:
         ("sgm.git_dirty", dirty),
         ("mlflow.source.git.commit", commit),
     )
+
+
+@lru_cache(maxsize=1)
+def _versions() -> tuple[tuple[str, str], ...]:
+    """Return the installed versions as tags; reading a package's metadata takes milliseconds."""
+    found = []
+    for package in ("torch", "numpy", "mlflow"):
+        with suppress(PackageNotFoundError):
+            found.append((f"sgm.version.{package}", version(package)))
+    return tuple(found)
 
 
 def _run(root: Path, *arguments: str) -> str | None:

@@ -83,11 +83,9 @@ class Tracking(Registry):
         clauses = [f"tags.`{key.replace('__', '.')}` = '{value}'" for key, value in tags.items()]
         return list(self.client.search_runs([self.id], " and ".join(clauses), max_results=100))
 
-    def finished(self, outcome: Outcome) -> str | None:
-        """Return the id of the FINISHED run of an outcome, or None."""
-        keys = {"sgm__cell_key": outcome.cell.key, "sgm__evaluation_key": outcome.evaluation.key}
-        runs = self.search(**keys)
-        return next((r.info.run_id for r in runs if r.info.status == FINISHED), None)
+    def of_cell(self, key: str) -> list[Run]:
+        """Return the runs of a cell by its key, the newest first."""
+        return self.search(sgm__cell_key=key)
 
     def parent(self, jobs: Iterable[Job]) -> str:
         """Return the run of this grid: the one that an earlier pass began, or a new one."""
@@ -165,9 +163,10 @@ class CellRun:
             SgmError: MLflow cannot be reached; calling again later goes on.
         """
         with self._turn():
-            if self.run_id is None and (known := self.tracking.finished(outcome)):
+            runs = self.tracking.of_cell(self.job.spec.key) if self.run_id is None else []
+            if known := _finished(runs, outcome.evaluation.key):
                 return known
-            run_id = self._begin()
+            run_id = self._begin(runs)
             history = outcome.cell.path / "history.json"
             self._add(read_json(history) if history.is_file() else [])
             self._result(outcome, run_id)
@@ -207,20 +206,17 @@ class CellRun:
             self._lock.__enter__()
             self._held = True
 
-    def _begin(self) -> str:
+    def _begin(self, runs: Sequence[Run] | None = None) -> str:
         """Create the run, or take over the unfinished one of the same cell; return its id.
 
-        The caller holds the cell's lock.
+        The caller holds the cell's lock, and gives the cell's runs if it has asked for them since.
         """
         if self.run_id is not None:
             return self.run_id
         client, spec = self.tracking.client, self.job.spec
         with self.tracking.errors():
-            left = [
-                run
-                for run in self.tracking.search(sgm__cell_key=spec.key)
-                if run.info.status != FINISHED
-            ]
+            runs = self.tracking.of_cell(spec.key) if runs is None else runs
+            left = [run for run in runs if run.info.status != FINISHED]
             if left:
                 run_id = str(left[0].info.run_id)
                 client.update_run(run_id, status="RUNNING")
@@ -277,21 +273,32 @@ class CellRun:
                 self._params = []
 
     def _result(self, outcome: Outcome, run_id: str) -> None:
-        """Log what is missing of points, final metrics and tags, then dataset and files, and set the
-        run FINISHED, in this order."""
+        """Log what is missing: files, points, final metrics and tags, dataset; then set the run FINISHED.
+
+        Files come first, since MLflow reads the run, with all its points by then, to see where they go.
+        """
         from mlflow.entities import RunTag
 
         from flows.dataset_input import dataset_input
 
         client, project = self.tracking.client, self.tracking.project
         tags = [RunTag(k, v) for k, v in lineage(project, outcome).items()]
+        client.log_artifacts(run_id, str(outcome.evaluation.path), "evaluation")
+        client.log_artifacts(run_id, str(outcome.cell.path), "model")
         self._flush(run_id, final_metrics(outcome)[: CHUNK - len(tags)], tags)
         # MLflow looks for the dataset and then inserts it: two cells of one dataset would collide.
         with project.lock("mlflow-inputs"):
             client.log_inputs(run_id, [dataset_input(project, self.job)])
-        client.log_artifacts(run_id, str(outcome.evaluation.path), "evaluation")
-        client.log_artifacts(run_id, str(outcome.cell.path), "model")
         client.set_terminated(run_id, FINISHED)
+
+
+def _finished(runs: Iterable[Run], evaluation: str) -> str | None:
+    """Return the id of the FINISHED run that tells of this evaluation, or None."""
+    for run in runs:
+        told = run.data.tags.get("sgm.evaluation_key")
+        if run.info.status == FINISHED and told == evaluation:
+            return str(run.info.run_id)
+    return None
 
 
 def final_metrics(outcome: Outcome) -> list[Metric]:

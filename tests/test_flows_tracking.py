@@ -256,13 +256,13 @@ def test_hundreds_of_cells_may_end_together(
     count = threading.Lock()
     plain = CellRun._begin
 
-    def counted(run: CellRun) -> str:
+    def counted(run: CellRun, *runs: Any) -> str:
         with count:
             speaking[0] += 1
             most[0] = max(most[0], speaking[0])
         try:
             time.sleep(0.02)
-            return plain(run)
+            return plain(run, *runs)
         finally:
             with count:
                 speaking[0] -= 1
@@ -291,9 +291,9 @@ def test_two_processes_with_the_same_cells_do_not_wait_for_each_other_for_good(
     tracking: Tracking, outcome: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each holds the lock of what it trained and ends what the other one trained."""
-    monkeypatch.setattr(CellRun, "_begin", lambda run: time.sleep(0.005) or "run")
+    monkeypatch.setattr(CellRun, "_begin", lambda *_: time.sleep(0.005) or "run")
     monkeypatch.setattr(CellRun, "_result", lambda *_: None)
-    monkeypatch.setattr(Tracking, "finished", lambda *_: None)
+    monkeypatch.setattr(Tracking, "of_cell", lambda *_: [])
     other = Tracking(tracking.project, "toy")
     both = threading.Barrier(64)
 
@@ -324,14 +324,14 @@ def test_those_who_wait_while_mlflow_fails_are_told_at_once(
     """A call to a server that is away takes seconds; hundreds one after the other would take an hour."""
     tries = []
 
-    def away(run: CellRun) -> str:
+    def away(run: CellRun, *_: Any) -> str:
         tries.append(run)
         time.sleep(0.3)
         raise SgmError("MLflow is away")
 
     with monkeypatch.context() as patch, ThreadPoolExecutor(40) as pool:
         patch.setattr(CellRun, "_begin", away)
-        patch.setattr(Tracking, "finished", lambda *_: None)
+        patch.setattr(Tracking, "of_cell", lambda *_: [])
         together = threading.Barrier(40)
 
         def end(number: int) -> str:
