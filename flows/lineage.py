@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def _git(root: Path) -> tuple[tuple[str, str], ...]:
     )
 
 
-@lru_cache(maxsize=1)
+@cache
 def _versions() -> tuple[tuple[str, str], ...]:
     """Return the installed versions as tags; reading a package's metadata takes milliseconds."""
     found = []

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 
 DEPLOYMENT, POOL = "cells/cells", "gpu"
 MOST = 16  # cells in a chunk, as long as nobody knows what a cell costs
-LEAST_SECONDS, WORTH_SECONDS = 20.0, 120.0  # of work in a chunk: a run costs some ten of them
+# Of work: what stays one chunk, since a run costs some ten of them, and what a chunk has at most.
+SPLIT_SECONDS, WORTH_SECONDS = 20.0, 120.0
 KNOWN = 32  # cells whose cost is remembered
 UNDER_WAY = 256  # cells that are asked for at once
 UNSEEN = 4  # runs that may wait for the first worker
@@ -292,12 +293,14 @@ def chunk_size(waiting: int, workers: int, cost: float = 0.0) -> int:
 
     Args:
         cost: seconds of a cell; 0: unknown. Then it is half of each worker's share, at most MOST;
-            else a worker's share, LEAST_SECONDS of work at least and WORTH_SECONDS at most.
+            else they are split evenly: less than SPLIT_SECONDS of work stays together, more is at
+            most a chunk for each worker, until a chunk would be over WORTH_SECONDS.
     """
     if not cost:
         return max(1, min(MOST, waiting // (2 * workers)))
-    least, most = (math.ceil(seconds / cost) for seconds in (LEAST_SECONDS, WORTH_SECONDS))
-    return min(waiting, most, max(least, math.ceil(waiting / workers)))
+    split, most = (math.ceil(seconds / cost) for seconds in (SPLIT_SECONDS, WORTH_SECONDS))
+    chunks = max(math.ceil(waiting / most), min(workers, math.ceil(waiting / split)))
+    return math.ceil(waiting / chunks)
 
 
 def _expected(job: Job) -> dict[str, str]:

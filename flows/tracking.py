@@ -79,7 +79,7 @@ class Tracking(Registry):
                 self.id = found.experiment_id
 
     def search(self, **tags: str) -> list[Run]:
-        """Return the runs with these tags, the newest first; dots are written as `__`."""
+        """Return the newest 100 runs with these tags, the newest first; dots are written as `__`."""
         clauses = [f"tags.`{key.replace('__', '.')}` = '{value}'" for key, value in tags.items()]
         return list(self.client.search_runs([self.id], " and ".join(clauses), max_results=100))
 
@@ -275,7 +275,7 @@ class CellRun:
     def _result(self, outcome: Outcome, run_id: str) -> None:
         """Log what is missing: files, points, final metrics and tags, dataset; then set the run FINISHED.
 
-        Files come first, since MLflow reads the run, with all its points by then, to see where they go.
+        Files come first: to see where they go MLflow reads the run, with all metrics that it has by then.
         """
         from mlflow.entities import RunTag
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,17 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("empty") / "mlflow.db"
     MlflowClient(f"sqlite:///{file}").search_registered_models()
     return file
+
+
+@pytest.fixture(scope="session")
+def migrated(database: Path) -> Callable[[Path], None]:
+    """Gives a folder that SGM_HOME names such a database, and `sgm init` has nothing left to do."""
+    from flows import setup
+    from flows.project import Project
+    from sgm_core.store.files import write_json
+
+    def give(state: Path) -> None:
+        (state / "mlflow.db").write_bytes(database.read_bytes())
+        write_json(state / "init.json", setup._wanted(Project.at(state), prefect=False))
+
+    return give

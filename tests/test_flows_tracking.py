@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,13 +45,26 @@ def progress(step: int, *points: int, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def tracking(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Tracking:
-    (tmp_path / "mlflow.db").write_bytes(database.read_bytes())
+def opened(
+    tmp_path: Path, migrated: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> Tracking:
+    """MLflow of a project; of a finished cell its lineage is the evaluation's key."""
     monkeypatch.setenv("SGM_HOME", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    migrated(tmp_path)
+    monkeypatch.setattr(
+        tracking_module, "lineage", lambda _, o: {"sgm.evaluation_key": o.evaluation.key}
+    )
+    monkeypatch.setattr(tracking_module, "final_metrics", lambda _: [])
+    return Tracking(Project.at(tmp_path), "toy")
+
+
+@pytest.fixture
+def tracking(opened: Tracking, monkeypatch: pytest.MonkeyPatch) -> Tracking:
+    """The same; points are sent at once, and of a finished cell nothing else."""
     monkeypatch.setattr(tracking_module, "FLUSH_SECONDS", 0.0)
     monkeypatch.setattr(CellRun, "_result", lambda run, _, run_id: run._flush(run_id))
-    return Tracking(Project.at(tmp_path), "toy")
+    return opened
 
 
 @pytest.fixture
@@ -59,6 +73,14 @@ def outcome(tmp_path: Path) -> Any:
     write_json(tmp_path / "cell" / "history.json", [point(step) for step in (10, 20, 30, 40)])
     cell = SimpleNamespace(path=tmp_path / "cell", key="0" * 64)
     return SimpleNamespace(cell=cell, evaluation=SimpleNamespace(key="1" * 64))
+
+
+def of_dataset(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cell was trained on a dataset of this name."""
+    from mlflow.entities import Dataset, DatasetInput
+
+    given = DatasetInput(Dataset(name, "0" * 8, "local", "{}"))
+    monkeypatch.setattr("flows.dataset_input.dataset_input", lambda *_: given)
 
 
 def curve(tracking: Tracking, run: CellRun, name: str = "loss") -> dict[int, float]:
@@ -218,34 +240,42 @@ def test_what_the_run_itself_writes_is_not_dirt(tmp_path: Path) -> None:
 
 
 def test_cells_of_one_dataset_may_finish_together(
-    tmp_path: Path, database: Path, outcome: Any, monkeypatch: pytest.MonkeyPatch
+    opened: Tracking, outcome: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MLflow looks for the dataset and then inserts it; two of them at once failed."""
-    from mlflow.entities import Dataset, DatasetInput
-
-    (tmp_path / "mlflow.db").write_bytes(database.read_bytes())
-    monkeypatch.setenv("SGM_HOME", str(tmp_path))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(tracking_module, "lineage", lambda *_: {})
-    monkeypatch.setattr(tracking_module, "final_metrics", lambda _: [])
     outcome.evaluation.path = outcome.cell.path
     together = threading.Barrier(8)
-    tracking = Tracking(Project.at(tmp_path), "toy")
 
     for attempt in range(3):  # a new dataset each time
-        given = DatasetInput(Dataset(f"data{attempt}", "0" * 8, "local", "{}"))
-        monkeypatch.setattr("flows.dataset_input.dataset_input", lambda *_, found=given: found)
-        runs = [tracking.client.create_run(tracking.id).info.run_id for _ in range(8)]
+        of_dataset(f"data{attempt}", monkeypatch)
+        runs = [opened.client.create_run(opened.id).info.run_id for _ in range(8)]
 
         def finish(run_id: str) -> None:
             together.wait(20)
-            CellRun(tracking, "", JOB)._result(outcome, run_id)
+            CellRun(opened, "", JOB)._result(outcome, run_id)
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(finish, runs))
-    found = tracking.client.search_runs([tracking.id])
+    found = opened.client.search_runs([opened.id])
     assert {run.info.status for run in found} == {"FINISHED"}
     assert all(len(run.inputs.dataset_inputs) == 1 for run in found)
+
+
+def test_a_result_that_was_told_is_not_told_again(
+    opened: Tracking, outcome: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another evaluation of the same cell is a run of its own."""
+    outcome.evaluation.path = outcome.cell.path
+    of_dataset("data", monkeypatch)
+
+    def end(evaluation: str) -> str:
+        outcome.evaluation.key = evaluation
+        with CellRun(opened, "", JOB) as run:
+            return run.finish(outcome)
+
+    first, again, other = end("1" * 64), end("1" * 64), end("2" * 64)
+    assert first == again != other
+    assert len(opened.of_cell(JOB.spec.key)) == 2
 
 
 def test_hundreds_of_cells_may_end_together(
