@@ -31,7 +31,7 @@ from sgm_core.process import make_process
 from sgm_core.train.items import affine_of, items_of
 from sgm_core.train.loop import LoopSettings, TrainState, train
 
-SECONDS, POINTS, VALIDATION, BATCH, LR, EMA = 180, 18, 1000, 64, 1e-3, 0.99
+SECONDS, POINTS, VALIDATION, BATCH, LR, EMA = 120, 24, 1000, 64, 1e-3, 0.99
 PRECISIONS = ("float32", "bf16")
 
 

@@ -38,7 +38,7 @@ RESULTS, PICTURES = HERE / "results.json", ROOT / "docs" / "images" / "performan
 PAGES = (ROOT / "docs" / "performance.md", ROOT / "README.md")
 CHAPTERS = {"steps": 170, "sampling": 150, "gpu": 240, "quality": 500, "samplers": 180}
 # Run when they are named, since they train for long.
-LONG = {"gpu_images": 400, "digits": 500, "networks": 450, "fashion": 1500, "emoji": 2500}
+LONG = {"gpu_images": 400, "digits": 500, "networks": 2000, "fashion": 1500, "emoji": 2500}
 BLOCK = re.compile(r"(<!-- bench: (\w+)\.(\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 Results = dict[str, Any]
 

@@ -26,7 +26,7 @@ from sgm_core.train.loop import LoopSettings, TrainState, advance
 BATCH, SIDE = 64, 28
 OWN = {"channels": 16, "multipliers": (2, 6, 6), "blocks": 1, "group": 16}
 PATCHED = {"channels": 16, "multipliers": (3, 8), "blocks": 1, "group": 16, "patch": 2}
-RECOMMENDED = {"channels": 64, "multipliers": (1, 2), "blocks": 1, "group": 16, "patch": 2}
+RECOMMENDED = {"channels": 64, "multipliers": (1, 1), "blocks": 1, "group": 16, "patch": 2}
 
 
 @dataclass(frozen=True)

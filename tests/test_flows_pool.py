@@ -125,7 +125,8 @@ def test_without_a_worker_it_says_so_and_a_parent_that_comes_back_takes_its_runs
             )  # fmt: skip
 
     first = start()
-    until(lambda: len(runs(server, known)) == 3, "runs", 60)
+    # Workers of an earlier test are online for the server for up to two minutes, and get a run each.
+    until(lambda: len(runs(server, known)) == 3, "runs", 240)
     first.kill()
     first.wait()
     second = start()
@@ -145,7 +146,7 @@ def test_an_agent_with_other_code_refuses_and_the_grid_says_so(
             [sys.executable, "-m", "flows", "grid", "again", "--no-publish"],
             cwd=folder, env=environment(**on_pool(server)), stdout=out, stderr=out,
         )  # fmt: skip
-    until(lambda: runs(server, known), "run", 60)
+    until(lambda: runs(server, known), "run", 240)
     loop = folder / "sgm_core" / "train" / "loop.py"
     loop.write_text(loop.read_text() + "OTHER = 1\n")  # what another commit would be
     with running(WORKER, folder, server):
