@@ -32,7 +32,7 @@ from sgm_core.train.items import affine_of, items_of
 from sgm_core.train.loop import LoopSettings, TrainState, train
 
 SECONDS, POINTS, VALIDATION, BATCH, LR, EMA = 120, 24, 1000, 64, 1e-3, 0.99
-PRECISIONS = ("float32", "bf16")
+PRECISIONS, LAYOUTS = ("float32", "bf16"), ("channels last", "plain")
 
 
 class Peer(nn.Module):
@@ -134,22 +134,23 @@ def _race(precision: str, seconds: float) -> dict[str, Any]:
     ).model_dump()  # fmt: skip
     frame = Preconditioning(make_process("vp"), float(data.meta["sigma_data"]))
     objective = Objective.of(frame, settings, pictures.TABLE)
-    x, _ = items_of(data.split("validation").x[:VALIDATION], None, pictures.CPU)
-    fixed = objective.draw(affine_of(data.meta, pictures.CPU)(x), torch.Generator().manual_seed(0))
+    items, _ = items_of(data.split("train").x, None, pictures.CPU)
+    held_out, _ = items_of(data.split("validation").x[:VALIDATION], None, pictures.CPU)
+    affine = affine_of(data.meta, pictures.CPU)
+    fixed = objective.draw(affine(held_out), torch.Generator().manual_seed(0))
+    makers = contestants(objective.table.sigma.float())
 
-    def runner(name: str, make: Callable[[bool], nn.Module], last: bool) -> Runner:
+    def runner(name: str, layout: str) -> Runner:
         torch.manual_seed(0)
-        state = TrainState(make(last), objective, LoopSettings.of(settings), 0)
-        items, _ = items_of(data.split("train").x, None, pictures.CPU)
-        loop = train(state, items, None, affine_of(data.meta, pictures.CPU))
-        return Runner(name, "channels last" if last else "plain", state, loop)
+        net = makers[name](layout == "channels last")
+        state = TrainState(net, objective, LoopSettings.of(settings), 0)
+        return Runner(name, layout, state, train(state, items, None, affine))
 
     runners = []
-    for name, make in contestants(objective.table.sigma.float()).items():
-        tried = (True,) if name == "ours" else (True, False)  # ours has its layout either way
-        layouts = {last: runner(name, make, last) for last in tried}
-        pace = cpu_seconds({str(k): one.step for k, one in layouts.items()}, 3)
-        runners.append(runner(name, make, min(layouts, key=lambda k: sum(pace[str(k)]))))
+    for name in makers:
+        layouts = LAYOUTS[:1] if name == "ours" else LAYOUTS  # ours has its layout either way
+        pace = cpu_seconds({layout: runner(name, layout).step for layout in layouts}, 3)
+        runners.append(runner(name, min(layouts, key=lambda layout: sum(pace[layout]))))
     while (one := min(runners, key=lambda r: r.spent)).spent < seconds:
         one.step()
         if one.spent >= seconds * (len(one.curve) + 1) / POINTS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ NAME = "sgm-toy"
 
 @pytest.fixture
 def registry(
-    tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, migrated: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Project, Any]]:
     from mlflow import MlflowClient
 
-    (tmp_path / "mlflow.db").write_bytes(database.read_bytes())
     monkeypatch.setenv("SGM_HOME", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    migrated(tmp_path)
     project = Project.at(tmp_path)
     yield project, MlflowClient(project.tracking_uri, project.tracking_uri)
 
