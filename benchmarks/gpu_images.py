@@ -37,7 +37,7 @@ NET = {
     "patch": 2,
 }
 TRAINING = {
-    "steps": 7000, "batch": 256, "lr": 2e-3, "warmup": 200, "ema": 0.999, "p_mean": -0.8, "p_std": 1.1,
+    "steps": 10_000, "batch": 256, "lr": 2e-3, "warmup": 200, "ema": 0.999, "p_mean": -0.8, "p_std": 1.1,
     "label_dropout": 0.1, "precision": "bf16", "compile": True,
 }  # fmt: skip
 SEEDS, NFE, SHOWN = 3, 49, 10
