@@ -32,6 +32,7 @@ from sgm_core.store.files import read_json
 
 if TYPE_CHECKING:
     from flows.executors import CellExecutor
+    from flows.turns import Turns
     from sgm_core.cell import Job
 
 
@@ -39,6 +40,7 @@ class Observed:
     """What the cells of one grid share: executor, MLflow runs, display, and their results.
 
     Attributes:
+        turns: told when a cell's work is done, if its grid hands out turns.
         outcomes: the finished cells by name.
         failures: name -> why it failed, beginning with the name.
         untracked: messages of MLflow's failures; the cells themselves are finished.
@@ -54,6 +56,7 @@ class Observed:
     ) -> None:
         self.executor, self.display, self.metric = executor, display, metric
         self.tracking, self.parent = tracking, parent
+        self.turns: Turns | None = None
         self.outcomes: dict[str, Outcome] = {}
         self.failures: dict[str, str] = {}
         self.untracked: list[str] = []
@@ -105,7 +108,11 @@ class Observed:
                 run.event(event)
             tell(event)
 
-        return self.executor.run(job, emit)
+        try:
+            return self.executor.run(job, emit)
+        finally:
+            if self.turns is not None:
+                self.turns.give(job.spec.name)
 
 
 @task(name="cell", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)

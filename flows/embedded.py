@@ -41,17 +41,17 @@ gc.freeze()
 gc.enable()
 uvicorn.main.main()
 """
-# What nobody asks this server for: its page, types of blocks (stored at each start), automations, a stream
-# of events. The states of tasks are written a batch at a time, within seconds and before it ends.
+# What nobody asks this server for: its page, types of blocks (stored at each start), automations, events.
+# The states of tasks are written a batch at a time, within seconds and before it ends.
 LEAN = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "0",
     "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION": "0",  # it loads the types to see whether they are new
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
     "PREFECT_SERVER_EVENTS_STREAM_OUT_ENABLED": "0",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "0",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "64",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "2",
-    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
 }
 # A process that finds all homes of embedded Prefect servers taken waits for the first one.
 HOMES = 16

@@ -23,8 +23,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from flows.nursery import Nursery
 from flows.stopping import Stoppable
-from flows.workers import Ending, Kind, Worker, signal_name
+from flows.workers import Ending, Kind, Worker, nursery, signal_name
 from sgm_core.cell import CELLS, EVALUATIONS, Emit, Job, Outcome, ensure_cell, lookup
 from sgm_core.device import cores, device_class, gpus
 from sgm_core.ending import GRACE_SECONDS
@@ -126,6 +127,7 @@ class LocalProcesses(Stoppable):
         self._stopping = threading.Event()
         self._running: set[Worker] = set()
         self._guard = threading.RLock()  # re-entered by a signal handler in the same thread
+        self._nursery: tuple[Kind, Nursery] | None = None
         # A worker dies with the thread that made it, and those who ask for cells come and go.
         self._starter = ThreadPoolExecutor(1, "sgm-start")
 
@@ -171,7 +173,14 @@ class LocalProcesses(Stoppable):
             raise SgmError(f"{len(jobs)} cells are not trained together: {reason}")
 
     def load(self, job: Job) -> None:
-        """Start a worker in every slot, which imports what such a job needs; returns at once."""
+        """Start a worker in every slot, which imports what such a job needs, or one process that
+        will fork them all; returns at once."""
+        kind = Kind.of(job, "")
+        if self.slots > 1 and all(not _visible(job, slot) for slot in self._slots):
+            made = self._starter.submit(nursery, kind, self._environment, job).result()
+            self._nursery = None if made is None else (kind, made)
+            if made is not None:
+                return
         for slot in self._slots:
             kind = Kind.of(job, _visible(job, slot))
             slot.worker = self._starter.submit(Worker, kind, self._environment).result()
@@ -182,6 +191,7 @@ class LocalProcesses(Stoppable):
         self._stopping.set()
         with self._guard:
             running = list(self._running)
+        self._close_nursery()  # whoever waits for its imports waits no longer
         for worker in running:
             worker.signal(signal.SIGTERM)
         if running:
@@ -199,6 +209,7 @@ class LocalProcesses(Stoppable):
             idle = [s.worker for s in self._slots if s.worker and s.worker not in self._running]
         for worker in idle:
             worker.end(grace=0)
+        self._close_nursery()
         self._starter.shutdown(wait=False)
 
     def _slot(self, job: Job) -> _Slot:
@@ -213,6 +224,7 @@ class LocalProcesses(Stoppable):
         edited."""
         ending = self._once(job, line, slot, emit)
         while ending.outdated:
+            self._close_nursery()  # it has imported the same code
             ending = self._once(job, line, slot, emit)
         return ending
 
@@ -235,14 +247,24 @@ class LocalProcesses(Stoppable):
         if old is not None and not (old.usable and old.kind == kind):
             old.end(grace=0)
             old = None
+        worker = old or self._made(kind)
         with self._guard:
             if self._stopping.is_set():
-                if old is not None:
-                    old.end(grace=0)
+                worker.end(grace=0)
                 raise stopped
-            worker = old or self._starter.submit(Worker, kind, self._environment).result()
             self._running.add(worker)
         return worker
+
+    def _made(self, kind: Kind) -> Worker:
+        """Make a worker, by the nursery if it is for that kind."""
+        held = self._nursery
+        made = held[1] if held is not None and held[0] == kind else None
+        return self._starter.submit(Worker, kind, self._environment, made).result()
+
+    def _close_nursery(self) -> None:
+        held, self._nursery = self._nursery, None
+        if held is not None:
+            held[1].close()
 
 
 def default_executor(

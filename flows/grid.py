@@ -10,12 +10,13 @@ by naming what failed. Results are read from the store, never from Prefect.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.artifacts import leaderboard_artifact
@@ -28,6 +29,7 @@ from flows.searching import Searched, all_jobs, compared_samplers, search
 from flows.setup import initialise
 from flows.stacking import train_stacks
 from flows.tracking import Tracking
+from flows.turns import TELLING, Turns
 from sgm_core.errors import SgmError
 from sgm_core.search import plan_in_words, rungs_of
 from sgm_core.store.files import read_json
@@ -126,16 +128,21 @@ def _compare_samplers(
 
 
 def _run_all(executor: CellExecutor, observed: Observed, jobs: Mapping[str, Job]) -> None:
-    """Submit a task per cell to a bounded pool and wait for all of them, failed or not.
+    """Run a task per cell, as many at once as there are slots, and wait for all, failed or not.
 
     A task that ends without a word from its cell (Prefect itself failed) is a failure too.
     """
-    pool: ThreadPoolTaskRunner[State[Any]] = ThreadPoolTaskRunner(max_workers=executor.slots)
+    turns = observed.turns = Turns(executor.slots)
+    threads = executor.slots + TELLING
+    pool: ThreadPoolTaskRunner[State[Any]] = ThreadPoolTaskRunner(max_workers=threads)
+    futures: dict[str, PrefectConcurrentFuture[State[Any]]] = {}
     with pool as runner:
-        futures = {
-            name: runner.submit(run_cell, {"name": name, "observed": observed, "job": job}, set())
-            for name, job in jobs.items()
-        }
+        for name, job in jobs.items():
+            turns.take(name)
+            task = {"name": name, "observed": observed, "job": job}
+            futures[name] = runner.submit(run_cell, task, set())
+            # A task that ends before its work has begun gives its turn back too.
+            futures[name].wrapped_future.add_done_callback(partial(turns.give, name))
         for name, future in futures.items():
             reason = _ended(future)
             if name not in observed.outcomes and name not in observed.failures:

@@ -20,14 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.nursery import Nursery, can_fork
 from sgm_core.cell import Emit, Job
 from sgm_core.code import PACKAGE, ROOT
 from sgm_core.ending import GRACE_SECONDS, PARENT
 from sgm_core.errors import SgmError
 from sgm_core.worker import LOAD, thread_environment
 
+COMMAND = [sys.executable, "-P", "-m", "sgm_core.worker"]
 TAIL_LINES = 40
-
 
 MOST_JOBS = 64  # of one process: whatever a library leaks is bounded
 MOST_BYTES = 2 << 30  # of its memory; a process that holds more takes no other job
@@ -97,36 +98,21 @@ class Worker:
     Args:
         kind: what it is for.
         environment: variables on top of this process's own.
+        nursery: what forks it, if it is for workers of this kind.
 
     Raises:
         SgmError: the process cannot be started.
     """
 
-    def __init__(self, kind: Kind, environment: Mapping[str, str]) -> None:
-        paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-        variables = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-            "CUDA_VISIBLE_DEVICES": kind.device,
-            PARENT: str(os.getpid()),
-            **dict(kind.threads),
-            **environment,
-        }
+    def __init__(
+        self, kind: Kind, environment: Mapping[str, str], nursery: Nursery | None = None
+    ) -> None:
         self.kind = kind
         self._jobs, self._resident = 0, 0
         self._words: deque[str] = deque(maxlen=TAIL_LINES)
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "sgm_core.worker", "-"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                env=variables,
-                process_group=0,
-            )
+            forked = nursery.fork() if nursery is not None else None
+            self._process = forked or _started(_variables(kind, environment))
         except OSError as error:
             raise SgmError(f"no process could be started for a cell ({error})") from None
         assert self._process.stderr is not None
@@ -178,7 +164,7 @@ class Worker:
             raise
         self.end()
         words = next((line.strip() for line in reversed(self._words) if line.strip()), "")
-        return Ending(process.returncode, last, words)
+        return Ending(process.wait(), last, words)
 
     def signal(self, number: int) -> None:
         """Send a signal to the worker's process group, if it still runs."""
@@ -205,6 +191,43 @@ class Worker:
         # WNOWAIT leaves the zombie, so that the group's id cannot be given to somebody else yet.
         os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         self.signal(signal.SIGKILL)
+
+
+def nursery(kind: Kind, environment: Mapping[str, str], job: Job) -> Nursery | None:
+    """Return a nursery for workers of a kind, which imports what such a job needs; None where a worker
+    cannot be forked: its libraries have threads, or a GPU."""
+    if kind.device or any(number != "1" for _, number in kind.threads) or not can_fork():
+        return None
+    try:
+        return Nursery(COMMAND, _variables(kind, environment), job.to_line())
+    except OSError:
+        return None
+
+
+def _started(variables: Mapping[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        env=dict(variables),
+        process_group=0,
+    )
+
+
+def _variables(kind: Kind, environment: Mapping[str, str]) -> dict[str, str]:
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "CUDA_VISIBLE_DEVICES": kind.device,
+        PARENT: str(os.getpid()),
+        **dict(kind.threads),
+        **environment,
+    }
 
 
 def signal_name(number: int) -> str:

@@ -1,5 +1,7 @@
 """Cells in a process of its own: `python -m sgm_core.worker JOB.json`, or `-`: jobs on stdin.
 
+`--fork SOCKET`: a process that imports what the job on stdin needs, and forks workers (sgm_core.nursery).
+
 On stdin jobs come one a line, as `Job.to_line` writes them, until its end; each is computed as in a new
 process (sgm_core.renew). A line that begins with `load ` asks for the imports of its job alone, so that
 they are over when jobs come. stdout carries one JSON object a line, and nothing else (whatever a library
@@ -37,6 +39,7 @@ from sgm_core.config.custom import use_folder
 from sgm_core.ending import PARENT, Terminated, die_with_parent, terminate
 from sgm_core.errors import SgmError, UsageError
 from sgm_core.heap import resident
+from sgm_core.nursery import grow
 from sgm_core.renew import renewed
 from sgm_core.together import ensure_trained
 
@@ -46,6 +49,13 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXP
 
 def main(argv: list[str] | None = None) -> int:
     """Run the jobs; return the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["--fork"]:
+        with renewed():
+            _load(Job.from_json(sys.stdin.readline()))
+        if not grow(int(argv[1])):
+            return 0
+        argv = ["-"]
     emit = private_stdout()
     try:
         signal.signal(signal.SIGTERM, terminate)
@@ -54,15 +64,15 @@ def main(argv: list[str] | None = None) -> int:
                 os.setpgid(0, 0)
         # Named by the parent, because it may have died before this line.
         die_with_parent(int(os.environ.pop(PARENT, os.getppid())))
-        for number, text in enumerate(_texts(sys.argv[1:] if argv is None else argv)):
+        for number, text in enumerate(_texts(argv)):
             with renewed():
                 jobs = _jobs(text)
                 job = jobs[0]
+                if text.startswith(LOAD):
+                    _load(job)
+                    continue
                 if job.modules is not None:
                     use_folder(job.modules)
-                if text.startswith(LOAD):
-                    load(job)
-                    continue
                 if number and outdated(job):
                     emit({"event": "outdated"})
                     return 0
@@ -74,6 +84,12 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _failed(emit, "interrupted", 130)
     return 0
+
+
+def _load(job: Job) -> None:
+    if job.modules is not None:
+        use_folder(job.modules)
+    load(job)
 
 
 def _jobs(text: str) -> list[Job]:

@@ -29,6 +29,7 @@ COPIED = [
     "errors.py",
     "heap.py",
     "job.py",
+    "nursery.py",
     "renew.py",
     "search.py",
     "spec.py",

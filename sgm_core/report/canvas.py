@@ -22,6 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image
 
 from sgm_core.report.words import plain
@@ -168,14 +169,24 @@ def heading(
 
 def png(made: Figure) -> bytes:
     """Render a figure to PNG bytes that depend on its content only."""
-    canvas, buffer = FigureCanvasAgg(made), io.BytesIO()
+    canvas = FigureCanvasAgg(made)
     with _RENDER:
         canvas.draw()
-        pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # paper is opaque: alpha says nothing
+        return encoded(np.asarray(canvas.buffer_rgba())[..., :3])  # paper is opaque
+
+
+def encoded(pixels: NDArray[np.uint8]) -> bytes:
+    """Return pixels (H, W, 3) as PNG bytes."""
+    buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(
         buffer, format="PNG", dpi=(DPI, DPI), compress_level=COMPRESSION
     )
     return buffer.getvalue()
+
+
+def rgb(colour: str) -> NDArray[np.uint8]:
+    """Return "#rrggbb" as three bytes."""
+    return np.frombuffer(bytes.fromhex(colour.removeprefix("#")), dtype=np.uint8)
 
 
 def save(made: Figure, path: Path) -> None:

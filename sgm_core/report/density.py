@@ -74,6 +74,20 @@ def close_up(xy: Array, whole: Window, share: float = 0.18) -> Window | None:
     return window if crowded else None
 
 
+def brightness(
+    xy: Array, window: Window, *, pixels: int, blur: float = 0.9, strength: float = 1.0
+) -> Array:
+    """Return the points of a window as light from 0 to 1, (pixels, pixels), the lowest row first."""
+    left, right, bottom, top = window.extent
+    counts, _, _ = np.histogram2d(
+        xy[:, 0], xy[:, 1], bins=pixels, range=((left, right), (bottom, top))
+    )
+    light = gaussian_filter(counts.T, sigma=blur)
+    lit = light[light > light.max() * 0.02] if light.max() > 0 else light.reshape(-1)[:0]
+    reference = float(np.quantile(lit, 0.70)) if lit.size else 1.0
+    return np.asarray(1 - np.exp(-strength * light / reference))
+
+
 def glow(
     axes: Axes,
     xy: Array,
@@ -85,15 +99,8 @@ def glow(
     strength: float = 1.0,
 ) -> None:
     """Draw the points of a window as light on dark."""
-    left, right, bottom, top = window.extent
-    counts, _, _ = np.histogram2d(
-        xy[:, 0], xy[:, 1], bins=pixels, range=((left, right), (bottom, top))
-    )
-    light = gaussian_filter(counts.T, sigma=blur)
-    lit = light[light > light.max() * 0.02] if light.max() > 0 else light.reshape(-1)[:0]
-    reference = float(np.quantile(lit, 0.70)) if lit.size else 1.0
     axes.imshow(
-        1 - np.exp(-strength * light / reference),
+        brightness(xy, window, pixels=pixels, blur=blur, strength=strength),
         extent=window.extent,
         origin="lower",
         cmap=colours,

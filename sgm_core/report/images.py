@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sgm_core.report.canvas import DARK, DPI, MADE, REAL, figure, level, text
+from sgm_core.report.canvas import DARK, DPI, MADE, REAL, figure, level, rgb, text
 from sgm_core.report.trace import Trace, normalised, pick
 
 Array = NDArray[np.float64]
@@ -41,9 +40,8 @@ def mosaic(images: Pixels, columns: int, scale: int) -> Pixels:
     n, height, width, _ = images.shape
     rows = -(-n // columns)
     tall, wide = height * scale, width * scale
-    ground = np.round(np.array(to_rgb(DARK.paper)) * 255).astype(np.uint8)
     sheet = np.empty((rows * (tall + GAP) - GAP, columns * (wide + GAP) - GAP, 3), dtype=np.uint8)
-    sheet[:] = ground
+    sheet[:] = rgb(DARK.paper)
     for index, image in enumerate(images):
         row, column = divmod(index, columns)
         top, left = row * (tall + GAP), column * (wide + GAP)
@@ -172,7 +170,6 @@ def _pad(images: Pixels, count: int) -> Pixels:
     """Fill up with empty places to `count` images."""
     if len(images) >= count:
         return images[:count]
-    ground = np.round(np.array(to_rgb(DARK.paper)) * 255).astype(np.uint8)
     empty = np.empty((count - len(images), *images.shape[1:]), dtype=np.uint8)
-    empty[:] = ground
+    empty[:] = rgb(DARK.paper)
     return np.concatenate([images, empty])

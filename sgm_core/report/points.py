@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -142,11 +141,6 @@ def _last_wide(moments: Sequence[Moment], column: int, near: Window, unit: float
     """Tell whether the next panel is the first close-up."""
     later = moments[column + 1].sigma if column + 1 < len(moments) else math.inf
     return later * unit < CLOSE * near.half
-
-
-def tile(axes: Axes, xy: Array, window: Window) -> None:
-    """A small picture of generated points, for pages that show many models."""
-    glow(axes, finite(xy), window, WARM, pixels=300)
 
 
 def _with_zero(x: Array) -> Array:

@@ -14,11 +14,12 @@ from safetensors.numpy import load_file
 
 from sgm_core.errors import SgmError
 from sgm_core.report import images, points
-from sgm_core.report.canvas import DARK, DPI, figure, png
-from sgm_core.report.density import close_up, finite, overview
+from sgm_core.report.canvas import DARK, WARM, encoded, rgb
+from sgm_core.report.density import Window, brightness, close_up, finite, overview
 from sgm_core.report.results import Result
 
 POINTS = 10_000
+SIDE = 312  # pixels of a panel of points
 
 
 def tiles(results: Sequence[Result]) -> list[bytes]:
@@ -32,7 +33,8 @@ def tiles(results: Sequence[Result]) -> list[bytes]:
         return []
     if results[0].config["data"]["kind"] == "images":
         return [
-            _mosaic(x, result.config["data"]) for result, x in zip(results, clouds, strict=True)
+            encoded(images.tile(x, result.config["data"]))
+            for result, x in zip(results, clouds, strict=True)
         ]
     return _clouds([finite(x[:POINTS]) for x in clouds])
 
@@ -52,27 +54,25 @@ def samples_of(result: Result) -> NDArray[np.float64]:
         ) from None
 
 
-def _mosaic(x: NDArray[np.float64], data: dict[str, object]) -> bytes:
-    sheet = images.tile(x, data)
-    drawn = figure(sheet.shape[1] / DPI, sheet.shape[0] / DPI, DARK)
-    images.place(drawn, sheet, 0, 0)
-    return png(drawn)
-
-
 def _clouds(clouds: Sequence[NDArray[np.float64]]) -> list[bytes]:
     """Points of all cells in the same windows, those of the best cell (the first that has any)."""
     known = next((x for x in clouds if len(x) > 1), None)
     if known is None:
-        return [png(figure(4.0, 2.0, DARK)) for _ in clouds]
+        empty = np.broadcast_to(rgb(DARK.panel), (SIDE, SIDE, 3))
+        return [encoded(empty) for _ in clouds]
     plane = points.plane_of(known)
     whole = overview(plane(known))
     near = close_up(plane(known), whole)
     windows = [whole, near] if near else [whole]
-    made = []
-    for x in clouds:
-        drawn = figure(2.6 * len(windows), 2.6, DARK)
-        for index, window in enumerate(windows):
-            axes = drawn.add_axes((index / len(windows), 0, 1 / len(windows), 1))
-            points.tile(axes, plane(x), window)
-        made.append(png(drawn))
-    return made
+    return [
+        encoded(np.concatenate([_panel(plane(x), window) for window in windows], axis=1))
+        for x in clouds
+    ]
+
+
+def _panel(xy: NDArray[np.float64], window: Window) -> NDArray[np.uint8]:
+    """Points as light in a square with a hairline round it; pixels, since there may be many panels."""
+    light = brightness(xy, window, pixels=SIDE, blur=1.1)[::-1]
+    drawn = np.array(WARM(light, bytes=True)[..., :3])
+    drawn[[0, -1]] = drawn[:, [0, -1]] = rgb(DARK.line)
+    return drawn
