@@ -191,9 +191,10 @@ class LocalProcesses(Stoppable):
         self._stopping.set()
         with self._guard:
             running = list(self._running)
-        self._close_nursery()  # whoever waits for its imports waits no longer
         for worker in running:
             worker.signal(signal.SIGTERM)
+        if self._nursery is not None:
+            self._nursery[1].kill()  # whoever waits for its imports waits no longer
         if running:
             timer = threading.Timer(GRACE_SECONDS, _kill, (running,))
             timer.daemon = True
@@ -247,7 +248,7 @@ class LocalProcesses(Stoppable):
         if old is not None and not (old.usable and old.kind == kind):
             old.end(grace=0)
             old = None
-        worker = old or self._made(kind)
+        worker = old or self._made(kind, stopped)
         with self._guard:
             if self._stopping.is_set():
                 worker.end(grace=0)
@@ -255,11 +256,20 @@ class LocalProcesses(Stoppable):
             self._running.add(worker)
         return worker
 
-    def _made(self, kind: Kind) -> Worker:
+    def _made(self, kind: Kind, stopped: Stopped) -> Worker:
         """Make a worker, by the nursery if it is for that kind."""
         held = self._nursery
         made = held[1] if held is not None and held[0] == kind else None
-        return self._starter.submit(Worker, kind, self._environment, made).result()
+
+        def make() -> Worker:
+            if self._stopping.is_set():
+                raise stopped
+            return Worker(kind, self._environment, made)
+
+        try:
+            return self._starter.submit(make).result()
+        except RuntimeError:  # `close` has ended the starter
+            raise stopped from None
 
     def _close_nursery(self) -> None:
         held, self._nursery = self._nursery, None

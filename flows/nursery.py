@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import IO
 
 PR_SET_CHILD_SUBREAPER = 36
+FORK_SECONDS = 120.0  # imports included; whoever takes longer hangs
 
 
 class Forked:
@@ -36,15 +38,16 @@ class Forked:
         """Wait for its end; return the exit code, or minus the signal that ended it."""
         with self._guard:
             if self.returncode is None:
-                status = os.waitpid(self.pid, 0)[1]
-                self.returncode = os.waitstatus_to_exitcode(status)
+                try:
+                    status = os.waitpid(self.pid, 0)[1]
+                    self.returncode = os.waitstatus_to_exitcode(status)
+                except ChildProcessError:  # somebody else has waited for it: as Popen has it
+                    self.returncode = 0
             return self.returncode
 
 
 class Nursery:
-    """The process that forks.
-
-    Its death is tied to the thread that makes it. If it dies `fork` returns None from then on.
+    """The process that forks. Its death is tied to the thread that makes it, its workers' to this process.
 
     Args:
         command: of a worker.
@@ -52,58 +55,81 @@ class Nursery:
         line: of a job, whose imports are made.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: it cannot be started, or nobody could wait for its workers.
     """
 
     def __init__(self, command: list[str], variables: Mapping[str, str], line: str) -> None:
         # Orphans of our children become our children.
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        self._guard = threading.Lock()
+        if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+            raise OSError("orphans cannot be adopted here")
+        self._guard = threading.Lock()  # held by who asks
         self._asked, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [*command, "--fork", str(theirs.fileno())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=dict(variables),
-                pass_fds=[theirs.fileno()],
-                process_group=0,
-            )
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(line.encode())
-            self._process.stdin.close()
+        with ExitStack() as undone:
+            undone.callback(self._asked.close)
+            with theirs:
+                self.process = subprocess.Popen(
+                    [*command, "--fork", str(theirs.fileno())],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env=dict(variables),
+                    pass_fds=[theirs.fileno()],
+                    process_group=0,
+                )
+            undone.pop_all()
+        self._asked.settimeout(FORK_SECONDS)
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError), self.process.stdin as stdin:
+            stdin.write(line.encode())
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody waits for a worker."""
+        return self._guard.locked()
 
     def fork(self) -> Forked | None:
-        """Return a new worker, after the imports are over; None if the nursery is dead."""
-        pipes = [os.pipe() for _ in range(3)]
-        theirs = [pipes[0][0], pipes[1][1], pipes[2][1]]
-        ours = [pipes[0][1], pipes[1][0], pipes[2][0]]
-        try:
-            with self._guard:
-                socket.send_fds(self._asked, [b"+"], theirs)
-                told = self._asked.recv(32)
-        except OSError:
+        """Return a new worker, after the imports are over; None if the nursery is dead or hangs, which
+        ends it."""
+        with ExitStack() as ours, ExitStack() as theirs:
+            into, *out = (_pipe(ours, theirs, to_worker=n == 0) for n in range(3))
             told = b""
-        for file in theirs:
-            os.close(file)
-        if not told:
-            for file in ours:
-                os.close(file)
-            return None
-        into, *out = ours
-        stdin = open(into, "w", encoding="utf-8")  # noqa: SIM115
-        stdout, stderr = (open(f, encoding="utf-8", errors="replace") for f in out)  # noqa: SIM115
-        return Forked(int(told), stdin, stdout, stderr)
+            with self._guard:
+                with suppress(OSError):
+                    socket.send_fds(self._asked, [b"+"], [into[1], *(ends[1] for ends in out)])
+                    told = self._asked.recv(32)
+                if not told:  # an answer that comes later would be taken for another one
+                    self.kill()
+                    return None
+            stdin = os.fdopen(into[0], "w", encoding="utf-8")
+            stdout, stderr = (
+                os.fdopen(ends[0], encoding="utf-8", errors="replace") for ends in out
+            )
+            ours.pop_all()
+            return Forked(int(told), stdin, stdout, stderr)
+
+    def kill(self) -> None:
+        """End it, and whatever its imports have started; its workers live on. Returns at once."""
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        with suppress(OSError):  # who waits for an answer has it now: none
+            self._asked.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """End it; its workers live on."""
-        self._process.kill()
-        self._process.wait()
-        with suppress(OSError):
-            self._asked.shutdown(socket.SHUT_RDWR)
-        self._asked.close()
+        """`kill`, and wait for it."""
+        self.kill()
+        self.process.wait()
+        with self._guard:
+            self._asked.close()
+
+
+def _pipe(ours: ExitStack, theirs: ExitStack, to_worker: bool) -> tuple[int, int]:
+    """Return our end and the worker's end of a pipe, each with what closes it."""
+    read, write = os.pipe()
+    near, far = (write, read) if to_worker else (read, write)
+    ours.callback(os.close, near)
+    theirs.callback(os.close, far)
+    return near, far
 
 
 def can_fork() -> bool:

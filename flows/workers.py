@@ -93,7 +93,8 @@ class Ending:
 class Worker:
     """A running worker.
 
-    Its death is tied to the thread that makes it: the kernel ends it when that thread ends.
+    Its death is tied to the thread that makes it: the kernel ends it when that thread ends (a forked one's
+    to this process).
 
     Args:
         kind: what it is for.

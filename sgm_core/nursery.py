@@ -12,51 +12,58 @@ before the fork, which would not survive it; so it is for cells on the CPU, whos
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import socket
 import sys
 import time
 import warnings
 from collections.abc import Sequence
 
-from sgm_core.ending import PARENT
-
-ADOPTION_SECONDS = 10.0
+from sgm_core.ending import PR_SET_PDEATHSIG
 
 
-def grow(number: int) -> bool:
-    """Fork workers until the other end of socket `number` is closed; True in a worker, then False."""
-    parent = int(os.environ[PARENT])
+def grow(number: int, parent: int) -> bool:
+    """Fork workers until the other end of socket `number` is closed; True in a worker, then False.
+
+    Args:
+        parent: the process id of who asks.
+    """
+    sys.stdout.flush()  # what imports have printed is not the worker's
+    sys.stderr.flush()
     with socket.socket(fileno=number) as asked:
         while True:
             try:
                 message, files, _, _ = socket.recv_fds(asked, 1, 3)
-            except OSError:
-                return False
-            if not message:
-                return False
-            pid = _forked(files)
-            if pid == 0:
-                break
-            for file in files:
-                os.close(file)
-            try:
+                if not message:
+                    return False
+                pid, between = _forked(files)
+                if pid == 0:
+                    break
+                for file in files:
+                    os.close(file)
                 asked.sendall(f"{pid}\n".encode())
             except OSError:
                 return False
-    _adopted(parent)
+    while os.getppid() == between:  # until the kernel has given it to who asked
+        time.sleep(0.001)
+    if os.getppid() != parent:
+        os._exit(1)  # who asked has died
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     return True
 
 
-def _forked(files: Sequence[int]) -> int:
-    """Fork a worker on these descriptors; return its process id, and 0 in the worker."""
+def _forked(files: Sequence[int]) -> tuple[int, int]:
+    """Fork a worker on these descriptors; return its process id, or 0 in the worker, and that of the
+    process in between."""
     read, write = os.pipe()
     with warnings.catch_warnings():
         # A library's own thread (that of jemalloc) is started again by it where it is needed.
         warnings.simplefilter("ignore", DeprecationWarning)
         between = os.fork()
         if between == 0:
+            between = os.getpid()
             pid = os.fork()
             if pid:
                 os.setpgid(pid, pid)
@@ -66,18 +73,17 @@ def _forked(files: Sequence[int]) -> int:
                 os.dup2(file, target)
             for file in (*files, read, write):
                 os.close(file)
-            return 0
+            return 0, between
     os.close(write)
     os.waitpid(between, 0)  # now the worker is the asker's child
     told = os.read(read, 32)
     os.close(read)
-    return int(told)
+    return int(told), between
 
 
-def _adopted(parent: int) -> None:
-    """Wait until the process that asked is the parent; end if it has died."""
-    deadline = time.monotonic() + ADOPTION_SECONDS
-    while os.getppid() != parent:
-        if time.monotonic() > deadline:
-            os._exit(1)
-        time.sleep(0.001)
+def live_with(parent: int) -> None:
+    """Be killed by the kernel when the thread ends that started this process. A thread that watches, as
+    workers have, would not survive a fork."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)  # it died before this line

@@ -39,7 +39,7 @@ from sgm_core.config.custom import use_folder
 from sgm_core.ending import PARENT, Terminated, die_with_parent, terminate
 from sgm_core.errors import SgmError, UsageError
 from sgm_core.heap import resident
-from sgm_core.nursery import grow
+from sgm_core.nursery import grow, live_with
 from sgm_core.renew import renewed
 from sgm_core.together import ensure_trained
 
@@ -50,10 +50,11 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXP
 def main(argv: list[str] | None = None) -> int:
     """Run the jobs; return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["--fork"]:
+    if forked := argv[:1] == ["--fork"]:
+        live_with(parent := int(os.environ[PARENT]))
         with renewed():
             _load(Job.from_json(sys.stdin.readline()))
-        if not grow(int(argv[1])):
+        if not grow(int(argv[1]), parent):
             return 0
         argv = ["-"]
     emit = private_stdout()
@@ -73,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
                     continue
                 if job.modules is not None:
                     use_folder(job.modules)
-                if number and outdated(job):
+                if (number or forked) and outdated(job):
                     emit({"event": "outdated"})
                     return 0
                 code = _work(jobs, emit, together=text.startswith(TOGETHER))

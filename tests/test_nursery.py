@@ -42,7 +42,7 @@ class Bench:
         """The process id of the nursery."""
         held = self.executor._nursery
         assert held is not None
-        return held[1]._process.pid
+        return held[1].process.pid
 
     def run(self, seed: int, **more: Any) -> Outcome:
         return self.executor.run(make_job(self.root, seed=seed, **more), self.events.append)
@@ -111,6 +111,45 @@ def test_edited_code_is_never_stale_although_the_nursery_imported_the_former(ben
     assert "--fork" not in bench.cmdline(bench.pids()[-1])
 
 
+def test_an_edit_before_the_first_fork_costs_no_cell(tmp_path: Path) -> None:
+    tree = make_tree(tmp_path)
+    helper = tree / "sgm_core" / "train" / "helper.py"
+    note = 'import os\nopen(os.environ["FAKE_LOG"], "a").write("imported\\n")\n'
+    helper.write_text(f"{note}STEP = 1\n")
+    executor = LocalProcesses(2, [], environment(tree, tmp_path), retries=0)
+    executor.load(make_job(tmp_path))
+    until(lambda: "imported" in log_of(tmp_path))
+    helper.write_text(f"{note}STEP = 1 + 0\n")
+    assert not executor.run(make_job(tmp_path), lambda _: None).cached
+    assert executor._nursery is None
+    executor.close()
+
+
+def test_a_nursery_that_hangs_costs_a_new_process(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.run(0)
+    held = bench.executor._nursery
+    assert held is not None
+    held[1]._asked.settimeout(0.5)
+    nursery = bench.nursery
+    os.kill(nursery, signal.SIGSTOP)
+    os.kill(bench.pids()[0], signal.SIGKILL)
+    until(lambda: not bench.executor._slots[0].worker.usable)  # type: ignore[union-attr]
+    assert not bench.run(1).cached
+    assert "--fork" not in bench.cmdline(bench.pids()[-1])
+    assert gone(nursery)
+
+
+def test_a_nursery_that_still_imports_ends_with_its_parent(tmp_path: Path) -> None:
+    process = parent(tmp_path, [make_job(tmp_path, seed=s) for s in range(2)], slow=True)
+    until(lambda: len(psutil.Process(process.pid).children()) == 1)
+    (nursery,) = psutil.Process(process.pid).children()
+    process.kill()
+    process.communicate(timeout=30)
+    until(lambda: gone(nursery.pid), 5)
+
+
 def test_other_threads_are_another_kind_of_process(bench: Bench) -> None:
     bench.run(0, threads=2)
     assert "--fork" not in bench.cmdline(bench.pids()[0])
@@ -122,9 +161,8 @@ def test_other_threads_are_another_kind_of_process(bench: Bench) -> None:
 
 
 def test_a_stop_while_the_nursery_imports_is_quick(tmp_path: Path) -> None:
-    slow = "import time\ntime.sleep(60)\nSTEP = 1\n"
     tree = make_tree(tmp_path)
-    (tree / "sgm_core" / "train" / "helper.py").write_text(slow)
+    (tree / "sgm_core" / "train" / "helper.py").write_text(SLOW)
     executor = LocalProcesses(2, [], environment(tree, tmp_path))
     executor.load(make_job(tmp_path))
     errors: list[BaseException] = []
@@ -137,7 +175,7 @@ def test_a_stop_while_the_nursery_imports_is_quick(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    until(lambda: executor._nursery is not None and executor._nursery[1]._guard.locked())
+    until(lambda: executor._nursery is not None and executor._nursery[1].asked)
     executor.stop()
     thread.join(15)
     assert not thread.is_alive()
@@ -158,8 +196,15 @@ with LocalProcesses(len(jobs)) as executor, ThreadPoolExecutor() as pool:
 """
 
 
-def parent(root: Path, jobs: list[Job], **variables: str) -> subprocess.Popen[str]:
+SLOW = "import time\ntime.sleep(60)\nSTEP = 1\n"
+
+
+def parent(
+    root: Path, jobs: list[Job], slow: bool = False, **variables: str
+) -> subprocess.Popen[str]:
     tree = make_tree(root)
+    if slow:
+        (tree / "sgm_core" / "train" / "helper.py").write_text(SLOW)
     (root / "jobs.json").write_text(json.dumps([job.to_json() for job in jobs]))
     os.symlink(REAL / "flows", tree / "flows")
     return subprocess.Popen(
