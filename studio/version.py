@@ -241,8 +241,6 @@ class Opened:
             return f"its process {process} is code of its own, which only the server runs"
         if net not in BROWSER_NETS:
             return f"its network {net} is known to the server only"
-        if self.config["net"].get("patch", 1) > 1:
-            return "its network works on patches of pixels, which the server only knows"
         size = self.manifest["files"][WEIGHTS]["bytes"]
         if size > BROWSER_BYTES:
             return (

@@ -47,8 +47,9 @@ MODELS: dict[str, dict[str, Any]] = {
         "training": {"parametrisation": "native"},
     },
 }
-# What publishing makes of them: fewer channels inside blocks; and groups of a given size, also where
-# pruning left a number of channels that they do not divide.
+# What publishing makes of them: fewer channels inside blocks; groups of a given size, also where pruning
+# left a number of channels that they do not divide; and patches of pixels, also where they do not divide
+# the sides.
 SHAPED: dict[str, dict[str, Any]] = {
     "points pruned": {
         **MODELS["points"],
@@ -61,6 +62,14 @@ SHAPED: dict[str, dict[str, Any]] = {
     "images in groups": {
         **MODELS["images"],
         "net": {"kind": "unet", "channels": 16, "group": 4, "inner": [8, 16, 12, 9, 16, 4, 8]},
+    },
+    "images in patches": {
+        **MODELS["images with classes"],
+        "net": {"kind": "unet", "channels": 8, "multipliers": [1, 1], "patch": 2},
+    },
+    "images in large patches": {
+        **MODELS["images"],
+        "net": {"kind": "unet", "channels": 8, "multipliers": [1, 2], "patch": 3},
     },
 }
 

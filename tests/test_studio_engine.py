@@ -27,6 +27,7 @@ from sgm_core.process import make_process
 from sgm_core.sample.names import DEFAULT_SAMPLER, SAMPLERS, sampler_fits
 from sgm_core.weighting import multipliers
 
+TRAINED = [*MODELS, *(name for name in SHAPED if "patches" in name)]
 TIMES = [1e-7, 1e-5, 1e-3, 0.03, 0.3, 0.7, 0.999]
 # A tolerance at which an accepted step stays accepted when a bit changes, and some options.
 HOMES = ("vp", "cld")
@@ -111,6 +112,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         job: dict[str, Any] = {k: packed(v) for k, v in given.items() if v is not None}
         job |= {"model": name, "labels": given["labels"].tolist() if model.labels else None}
         bench.add(("forward", name), "forward", **job)
+        if name in TRAINED:
+            target = torch.randn(8, *model.shape, generator=torch.Generator().manual_seed(1))
+            bench.add(("gradient", name), "gradient", **job, target=packed(target))
         if name in SHAPED:
             bench.add(("run", name), "generate", model=name, options={"n": 2, "seed": 3})
             continue
@@ -118,8 +122,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         (bench.folder / name / "model.fp16.safetensors").write_bytes(half)
         load = {"file": "model.fp16.safetensors", "sha256": hashlib.sha256(half).hexdigest()}
         bench.add(("half", name), "forward", **job, load=load)
-        target = torch.randn(8, *model.shape, generator=torch.Generator().manual_seed(1))
-        bench.add(("gradient", name), "gradient", **job, target=packed(target))
         for process, sampler in runs(name):
             chosen = options_of(model, process, sampler)
             bench.add(("run", name, process, sampler), "generate", model=name, options=chosen)
@@ -189,7 +191,7 @@ def test_forward_is_that_of_pytorch(bench: Bench, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHAPED)
-def test_pruned_networks_and_groups_draw_the_same(bench: Bench, name: str) -> None:
+def test_pruned_networks_groups_and_patches_draw_the_same(bench: Bench, name: str) -> None:
     same_items(bench.answer(("run", name)), bench.models[name].generate(2, seed=3))
 
 
@@ -277,7 +279,7 @@ def test_kernels_are_exact(bench: Bench, kind: str) -> None:
         np.testing.assert_allclose(found, expected, rtol=rtol, atol=1e-18, err_msg=name)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_gradients_are_those_of_pytorch(bench: Bench, name: str) -> None:
     model = bench.models[name]
     answer = bench.answer(("gradient", name))
@@ -291,7 +293,7 @@ def test_gradients_are_those_of_pytorch(bench: Bench, name: str) -> None:
     assert answer["loss"] == pytest.approx(loss.item(), rel=1e-5)
     gradients = {n: p.grad.numpy() for n, p in model.net.named_parameters() if p.grad is not None}
     # What is zero but for rounding (a bias that a normalisation takes away) has no relative error.
-    least = 1e-4 * max(np.abs(g).max() for g in gradients.values())
+    least = 1e-3 * max(np.abs(g).max() for g in gradients.values())
     for weights, expected in gradients.items():
         found = floats(answer["gradients"][weights], expected.shape)
         error = np.abs(found - expected).max() / max(least, np.abs(expected).max())

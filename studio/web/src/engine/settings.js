@@ -76,7 +76,7 @@ export const NETS = {
     heads: { value: 4, low: 1, high: 64, ...whole },
     dropout: { value: 0, low: 0, high: 1 },
     inner: { value: [], list: true, low: 1, ...whole },
-    patch: { value: 1, low: 1, high: 1, ...whole }, // networks on patches of pixels: not in the browser
+    patch: { value: 1, low: 1, high: 16, ...whole },
     group: { value: 0, low: 0, ...whole },
   },
 };

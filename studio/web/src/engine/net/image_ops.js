@@ -240,27 +240,87 @@ export const attend = (() => {
   return (qkv, heads) => op({ qkv }, { heads });
 })();
 
-/** (n, c h w) as PyTorch has it -> (n, h, w, c). */
+/** Images (n, c, h, w) as PyTorch has them -> (n, h / p, w / p, c p p): blocks of p x p pixels become channels. */
+function unshuffled(x, patch) {
+  const [n, c, h, w] = x.shape;
+  if (patch === 1) return tf.transpose(x, [0, 2, 3, 1]);
+  const blocks = tf.reshape(x, [n, c, h / patch, patch, w / patch, patch]);
+  const size = [n, h / patch, w / patch, c * patch ** 2];
+  return tf.reshape(tf.transpose(blocks, [0, 2, 4, 1, 3, 5]), size);
+}
+
+/** The inverse of `unshuffled`. */
+function shuffled(x, patch) {
+  const [n, h, w, all] = x.shape;
+  if (patch === 1) return tf.transpose(x, [0, 3, 1, 2]);
+  const blocks = tf.reshape(x, [n, h, w, all / patch ** 2, patch, patch]);
+  const size = [n, all / patch ** 2, h * patch, w * patch];
+  return tf.reshape(tf.transpose(blocks, [0, 3, 1, 4, 2, 5]), size);
+}
+
+/** Part of an image (n, c, h, w) along height (axis 2) or width (axis 3). */
+function part(x, axis, first, count) {
+  const begin = [0, 0, 0, 0];
+  begin[axis] = first;
+  return tf.slice(
+    x,
+    begin,
+    x.shape.map((size, i) => (i === axis ? count : size)),
+  );
+}
+
+/** Repeat the last row (axis 2) or column (axis 3) until there are `size`. */
+function extended(x, axis, size) {
+  const last = part(x, axis, x.shape[axis] - 1, 1);
+  const missing = Array.from({ length: size - x.shape[axis] }, () => last);
+  return missing.length ? tf.concat([x, ...missing], axis) : x;
+}
+
+/** The gradient of `extended`: what the repetitions got belongs to the last one of `size`. */
+function gathered(dy, axis, size) {
+  if (dy.shape[axis] === size) return dy;
+  const last = tf.sum(part(dy, axis, size - 1, dy.shape[axis] - size + 1), axis, true);
+  return size === 1 ? last : tf.concat([part(dy, axis, 0, size - 1), last], axis);
+}
+
+const whole = (side, patch) => Math.ceil(side / patch) * patch;
+
+/** (n, c h w) as PyTorch has it -> (n, h / p, w / p, c p p); sides that p does not divide are extended. */
 export const toPixels = (() => {
   const op = define(
     "ToPixels",
     [],
-    ({ x }, { size: [c, h, w] }) => tf.transpose(tf.reshape(x, [-1, c, h, w]), [0, 2, 3, 1]),
-    (dy) => ({ x: () => tf.reshape(tf.transpose(dy, [0, 3, 1, 2]), [dy.shape[0], -1]) }),
+    ({ x }, { size: [c, h, w], patch }) => {
+      const tall = extended(tf.reshape(x, [-1, c, h, w]), 2, whole(h, patch));
+      return unshuffled(extended(tall, 3, whole(w, patch)), patch);
+    },
+    (dy, _, { size: [, h, w], patch }) => ({
+      x: () => tf.reshape(gathered(gathered(shuffled(dy, patch), 3, w), 2, h), [dy.shape[0], -1]),
+    }),
   );
-  return (x, size) => op({ x }, { size });
+  return (x, size, patch) => op({ x }, { size, patch });
 })();
 
-/** (n, h, w, c) -> (n, c h w). */
+/** (n, h / p, w / p, c p p) -> (n, c h w) of an image of `size` (c, h, w). */
 export const fromPixels = (() => {
   const op = define(
     "FromPixels",
-    ["x"],
-    ({ x }) => tf.reshape(tf.transpose(x, [0, 3, 1, 2]), [x.shape[0], -1]),
-    (dy, [x]) => {
-      const [n, h, w, c] = x.shape;
-      return { x: () => tf.transpose(tf.reshape(dy, [n, c, h, w]), [0, 2, 3, 1]) };
+    [],
+    ({ x }, { size: [, h, w], patch }) => {
+      const image = shuffled(x, patch);
+      return tf.reshape(part(part(image, 2, 0, h), 3, 0, w), [x.shape[0], -1]);
     },
+    (dy, _, { size: [c, h, w], patch }) => ({
+      x: () => {
+        const padding = [
+          [0, 0],
+          [0, 0],
+          [0, whole(h, patch) - h],
+          [0, whole(w, patch) - w],
+        ];
+        return unshuffled(tf.pad(tf.reshape(dy, [-1, c, h, w]), padding), patch);
+      },
+    }),
   );
-  return (x) => op({ x });
+  return (x, size, patch) => op({ x }, { size, patch });
 })();

@@ -2,7 +2,8 @@
  * U-Net for images (sgm_core/nets/unet.py): GroupNorm, SiLU, optional self-attention and classes.
  *
  * Any height and width: down-sampling rounds up, up-sampling takes the skip's size. `inner`: channels
- * inside each residual block (down, middle, up), as pruning leaves them.
+ * inside each residual block (down, middle, up), as pruning leaves them. `patch`: blocks of so many pixels
+ * each way become channels.
  */
 
 import * as tf from "@tensorflow/tfjs-core";
@@ -93,7 +94,7 @@ function stagesOf({ channels, multipliers, blocks, attention, inner = [] }) {
 export class UNet extends Network {
   constructor({ shape, inChannels, classes }, options) {
     super();
-    const { channels, multipliers, attention, heads } = options;
+    const { channels, multipliers, attention, heads, patch } = options;
     for (const level of attention) {
       const width = channels * (multipliers[level] ?? Number.NaN);
       if (width % heads === 0) continue;
@@ -102,7 +103,7 @@ export class UNet extends Network {
       );
     }
     Object.assign(this, options, { shape, inChannels, classes });
-    this.rows = Math.max(1, Math.floor(2 ** 22 / (channels * shape[1] * shape[2])));
+    this.rows = Math.max(1, Math.floor((2 ** 22 * patch ** 2) / (channels * shape[1] * shape[2])));
     this.stages = stagesOf(options);
     const { down, middle, up, last } = this.stages;
     const width = 4 * channels;
@@ -120,13 +121,13 @@ export class UNet extends Network {
             },
           ]
         : []),
-      ...convolution("enter", channels, inChannels * shape[0], 3),
+      ...convolution("enter", channels, inChannels * shape[0] * patch ** 2, 3),
       ...[...down, middle, ...up].flatMap((stage) => [
         ...blockSpecs(`${stage.name}.0`, stage, width),
         ...(stage.attends ? attentionSpecs(`${stage.name}.1`, stage.outputs) : []),
       ]),
       ...norm("norm", last),
-      ...convolution("leave", shape[0], last, 3, true),
+      ...convolution("leave", shape[0] * patch ** 2, last, 3, true),
     ]);
   }
 
@@ -180,7 +181,7 @@ export class UNet extends Network {
     const [channels, height, width] = this.shape;
     const embedding = this.embedding(side);
     let h = image.convolve(
-      image.toPixels(x, [this.inChannels * channels, height, width]),
+      image.toPixels(x, [this.inChannels * channels, height, width], this.patch),
       ...this.of("enter"),
     );
     const skips = [h];
@@ -202,6 +203,6 @@ export class UNet extends Network {
       h = this.stage(stage, ops.concat(h, skip), embedding);
     }
     const out = image.convolve(ops.silu(this.norm("norm", h)), ...this.of("leave"));
-    return image.fromPixels(out);
+    return image.fromPixels(out, this.shape, this.patch);
   }
 }
