@@ -14,7 +14,8 @@ CHAPTERS gives its name and about how many CPU seconds it takes. `results.json` 
 `measure` returned, when and on what machine. In docs/performance.md and README.md the lines between
 `<!-- bench: MODULE.TABLE -->` and `<!-- /bench -->` are replaced by that table: the text around them is
 written by hand, every number in them is measured. A module that cannot run on this machine (no GPU)
-returns {"skipped": "one sentence"}, and a table of it is that sentence.
+returns {"skipped": "one sentence"}: what was measured elsewhere stays, and without it a table is that
+sentence.
 """
 
 from __future__ import annotations
@@ -38,7 +39,14 @@ RESULTS, PICTURES = HERE / "results.json", ROOT / "docs" / "images" / "performan
 PAGES = (ROOT / "docs" / "performance.md", ROOT / "README.md")
 CHAPTERS = {"steps": 170, "sampling": 150, "gpu": 240, "quality": 500, "samplers": 180}
 # Run when they are named, since they train for long.
-LONG = {"gpu_images": 400, "digits": 500, "networks": 2000, "fashion": 1500, "emoji": 2500}
+LONG = {
+    "gpu_images": 400,
+    "lifecycle": 900,
+    "digits": 500,
+    "networks": 2000,
+    "fashion": 1500,
+    "emoji": 2500,
+}
 BLOCK = re.compile(r"(<!-- bench: (\w+)\.(\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 Results = dict[str, Any]
 
@@ -114,7 +122,12 @@ def main() -> None:
     results: Results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in [] if given.render else given.names or CHAPTERS:
         print(f"{name}: about {known[name]} CPU seconds", flush=True)
-        results[name] = measured(name)
+        found = measured(name)
+        if words := found["result"].get("skipped"):
+            print(words, flush=True)
+            if name in results:
+                continue
+        results[name] = found
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     sys.path.insert(0, str(HERE))
     PICTURES.mkdir(parents=True, exist_ok=True)

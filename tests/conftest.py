@@ -24,13 +24,15 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def migrated(database: Path) -> Callable[[Path], None]:
-    """Gives a folder that SGM_HOME names such a database, and `sgm init` has nothing left to do."""
+    """Gives the project of a folder such a database, and `sgm init` has nothing left to do."""
     from flows import setup
     from flows.project import Project
     from sgm_core.store.files import write_json
 
-    def give(state: Path) -> None:
-        (state / "mlflow.db").write_bytes(database.read_bytes())
-        write_json(state / "init.json", setup._wanted(Project.at(state), prefect=False))
+    def give(root: Path) -> None:
+        project = Project.at(root)
+        project.state.mkdir(exist_ok=True)
+        (project.state / "mlflow.db").write_bytes(database.read_bytes())
+        write_json(project.state / "init.json", setup._wanted(project, prefect=False))
 
     return give

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def params(publish: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def project(tmp_path_factory: pytest.TempPathFactory, migrated: Callable[[Path], None]) -> Any:
     """A project with a trained champion."""
     root = tmp_path_factory.mktemp("bundling")
     with pytest.MonkeyPatch.context() as patch:
@@ -49,6 +50,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Any:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         (root / "params.yaml").write_text(params(LOOSE))
         project = Project.at(root)
+        migrated(root)
         initialise(project, prefect=False)
         stages.prepare(project, "again")
         stages.reference(project, "again")

@@ -30,11 +30,14 @@ Publish = Callable[..., tuple[Decision, float]]
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(
+    tmp_path: Path, migrated: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> Project:
     monkeypatch.delenv("SGM_HOME", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "params.yaml").write_text(ALONE)
     project = Project.at(tmp_path)
+    migrated(tmp_path)
     initialise(project, prefect=False)
     return project
 
