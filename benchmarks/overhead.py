@@ -1,12 +1,13 @@
-"""What orchestration costs: seconds of a grid beyond the seconds that its cells work.
+"""What orchestration costs: seconds of a grid beyond the CPU seconds that its cells work.
 
     python benchmarks/overhead.py                      embedded Prefect, 8, 64 and 256 cells
     python benchmarks/overhead.py --pool               the same through a work pool of a server
 
-A cell's own work is measured first: the same cells, one after the other in a process per slot that is
-warm, without Prefect and MLflow. What a grid takes beyond cells x work is overhead: start of Prefect and of
-worker processes, imports, MLflow, the report. The line through the smallest and the largest size parts
-it into seconds once and seconds a cell. Then nothing is left to do: the same command again.
+A cell's own work are the CPU seconds that training and evaluation took, by the record of its entries in the
+store: of the same run, so that a processor that slows down slows both. CPU seconds of the command and all its
+processes beyond that are overhead; and so is wall time beyond work / slots: start of Prefect and of worker
+processes, imports, MLflow, the report. The line through the smallest and the largest size parts it into
+seconds once and seconds a cell. Then nothing is left to do: the same command again.
 
 Publication is no orchestration, but work on a product (the bundle: half precision, ONNX, int8, pruned,
 each measured), the same for any number of cells: it is measured apart, once, at the smallest size. After
@@ -31,7 +32,6 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,21 +57,6 @@ experiments:
 """
 
 
-ALONE = """\
-import dataclasses, json, os, sys, time
-from pathlib import Path
-from flows.project import Project
-from flows.searching import jobs_in
-from sgm_core.cell import ensure_cell
-jobs = list(jobs_in(Project.at(Path.cwd()), "rolls").values())[:5]
-seconds = []
-for job in jobs:
-    job = dataclasses.replace(job, store=Path(sys.argv[1]))
-    wall, cpu = time.monotonic(), time.process_time()
-    ensure_cell(job, lambda event: None)
-    seconds.append((time.process_time() - cpu, time.monotonic() - wall))
-print(json.dumps([sorted(column)[len(seconds[1:]) // 2] for column in zip(*seconds[1:])]))
-"""
 NIGHT = """\
 from flows.project import Project
 from flows.embedded import Embedded
@@ -103,13 +88,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sgm-overhead-") as name:
         for cells in given.cells:
             folder = _project(Path(name) / f"project-{cells}", cells)
-            own = _own_work(folder, Path(name) / f"alone-{cells}", given.slots)
             if given.pool:
                 with _server(Path(name) / f"prefect-{cells}", folder, given.slots) as variables:
-                    rows.append(_measured(folder, cells, given.slots, variables, own))
+                    rows.append(_measured(folder, cells, given.slots, variables))
             else:
                 variables = {"SGM_EXECUTOR": f"local:{given.slots}"}
-                rows.append(_measured(folder, cells, given.slots, variables, own))
+                rows.append(_measured(folder, cells, given.slots, variables))
             print(_line(rows[-1]), flush=True)
             if len(rows) == 1 and not given.pool:
                 print(_published(folder, variables), flush=True)
@@ -123,15 +107,6 @@ def main() -> None:
         print(f"parent's memory at most, MiB (cells): {held}")
 
 
-def _own_work(folder: Path, store: Path, slots: int) -> tuple[float, float]:
-    """CPU and wall seconds of a cell, as many at once as there are slots: they share caches."""
-    with ThreadPoolExecutor(slots) as pool:
-        stores = [f"{store}-{slot}" for slot in range(slots)]
-        told = list(pool.map(lambda place: json.loads(_python(folder, ALONE, place)), stores))
-    cpu, wall = (sum(column) / slots for column in zip(*told, strict=True))
-    return cpu, wall
-
-
 def _published(folder: Path, variables: dict[str, str]) -> str:
     """Publish the best cell, then have a night with nothing to do."""
     spent = _run(folder, variables, "run", "rolls")
@@ -142,25 +117,25 @@ def _published(folder: Path, variables: dict[str, str]) -> str:
     )
 
 
-def _measured(
-    folder: Path, cells: int, slots: int, variables: dict[str, str], own: tuple[float, float]
-) -> dict[str, Any]:
+def _measured(folder: Path, cells: int, slots: int, variables: dict[str, str]) -> dict[str, Any]:
     """Run the grid twice; the second time nothing is left to do."""
     first = _run(folder, variables, "grid", "rolls", "--no-publish")
+    own = sum(
+        json.loads(file.read_text())["cpu_seconds"]
+        for file in (folder / ".sgm" / "store").glob("*/*/manifest.json")
+    )
     again = _run(folder, variables, "grid", "rolls", "--no-publish")
-    over = first.cpu - cells * own[0]
-    late = first.wall - cells * own[1] / slots
+    over, late = first.cpu - own, first.wall - own / slots
     return {"cells": cells, "own": own, "first": first, "again": again, "over": over, "late": late}
 
 
 def _line(row: dict[str, Any]) -> str:
     cells, first, again = row["cells"], row["first"], row["again"]
     return (
-        f"{cells:4} cells of {row['own'][0]:.2f} CPU s ({row['own'][1]:.2f} s wall): "
-        f"{first.cpu:.0f} CPU s, {first.wall:.0f} s wall; beyond their work {row['over']:.1f} CPU s "
-        f"({row['over'] / cells:.2f} a cell), {row['late']:.1f} s wall ({row['late'] / cells:.2f} a "
-        f"cell); parent at most {first.memory / 2**20:.0f} MiB; nothing to do: {again.cpu:.1f} CPU s, "
-        f"{again.wall:.1f} s wall"
+        f"{cells:4} cells of {row['own'] / cells:.2f} CPU s: {first.cpu:.0f} CPU s, {first.wall:.0f} s "
+        f"wall; beyond their work {row['over']:.1f} CPU s ({row['over'] / cells:.2f} a cell), "
+        f"{row['late']:.1f} s wall ({row['late'] / cells:.2f} a cell); parent at most "
+        f"{first.memory / 2**20:.0f} MiB; nothing to do: {again.cpu:.1f} CPU s, {again.wall:.1f} s wall"
     )
 
 

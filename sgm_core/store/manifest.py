@@ -19,7 +19,8 @@ class Entry:
     """A finished entry, verified when it was returned.
 
     `manifest` holds: format, kind, key, describe (what the key stands for), summary (what the
-    builder returned), files {name: {sha256, bytes}}, created (UTC, ISO 8601), seconds.
+    builder returned), files {name: {sha256, bytes}}, created (UTC, ISO 8601), seconds
+    and cpu_seconds (of building it: of the process, and of those that it waited for).
     """
 
     kind: str
