@@ -1,7 +1,7 @@
 """The whole default `dvc repro` of a fresh clone: wall time beside the work of its cells.
 
-Work is what trains and measures: CPU seconds of training (the cells' own record), and the seconds that
-their evaluations took (sampling, metrics, likelihoods, pictures: a process with one thread each).
+Work is what trains and measures, in CPU seconds by the record of the store's entries: training, and
+evaluations (sampling, metrics, likelihoods, pictures).
 Publication is told apart: a champion's bundle has networks tuned, pruned and measured. The rest of the
 wall time is starts, MLflow, Prefect, reports, and cores that idle at the end of a rung.
 """
@@ -40,8 +40,8 @@ def measure() -> dict[str, Any]:
         "published": published,
         "cores": len(os.sched_getaffinity(0)),
         "cells": len(cells),
-        "training": sum(one["summary"]["cpu_seconds"] for one in cells),
-        "evaluation": sum(one["seconds"] for one in evaluations),
+        "training": sum(one["cpu_seconds"] for one in cells),
+        "evaluation": sum(one["cpu_seconds"] for one in evaluations),
     }
 
 
@@ -53,7 +53,7 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
     head = [
         "cells",
         "training, CPU s",
-        "evaluation, s",
+        "evaluation, CPU s",
         "both / cores",
         "wall of the grids, s",
         "ratio",

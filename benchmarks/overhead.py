@@ -3,11 +3,11 @@
     python benchmarks/overhead.py                      embedded Prefect, 8, 64 and 256 cells
     python benchmarks/overhead.py --pool               the same through a work pool of a server
 
-A cell's own work are the CPU seconds that training and evaluation took, by the record of its entries in the
-store: of the same run, so that a processor that slows down slows both. CPU seconds of the command and all its
-processes beyond that are overhead; and so is wall time beyond work / slots: start of Prefect and of worker
-processes, imports, MLflow, the report. The line through the smallest and the largest size parts it into
-seconds once and seconds a cell. Then nothing is left to do: the same command again.
+A cell's own work are the CPU seconds that training and evaluation took, by the record of its entries in
+the store: of the same run, so that a processor that slows down slows both. CPU seconds of the command and
+all its processes beyond that are overhead; and so is wall time beyond work / slots: start of Prefect and of
+worker processes, imports, MLflow, the report. The line through the smallest and the largest size parts it
+into seconds once and seconds a cell. Then nothing is left to do: the same command again.
 
 Publication is no orchestration, but work on a product (the bundle: half precision, ONNX, int8, pruned,
 each measured), the same for any number of cells: it is measured apart, once, at the smallest size. After
