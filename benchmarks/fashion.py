@@ -21,15 +21,15 @@ from sgm_core.evaluate import features
 from sgm_core.evaluate.frechet import frechet, moments
 from sgm_core.heap import keep_memory
 
-NET = {"kind": "unet", "channels": 48, "blocks": 1, "group": 16, "patch": 2}
+NET = {"kind": "unet", "multipliers": (1, 2), "blocks": 1, "group": 16, "patch": 2}
 RECIPES = {
     "common": pictures.Recipe(
-        net={**NET, "multipliers": (1, 2)},
+        net={**NET, "channels": 48},
         training={"batch": 128, "lr": 1e-3, "schedule": "constant", "ema": 0.999,
                   "label_dropout": 1.0},
     ),
     "recommended": pictures.Recipe(
-        net={**NET, "multipliers": (1, 1)},
+        net={**NET, "channels": 64},
         training={"batch": 64, "lr": 4e-3, "ema": 0.995, "p_mean": -0.8, "p_std": 1.1},
     ),
 }  # fmt: skip
