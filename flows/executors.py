@@ -193,8 +193,9 @@ class LocalProcesses(Stoppable):
             running = list(self._running)
         for worker in running:
             worker.signal(signal.SIGTERM)
-        if self._nursery is not None:
-            self._nursery[1].kill()  # whoever waits for its imports waits no longer
+        held = self._nursery
+        if held is not None:
+            held[1].kill()  # whoever waits for its imports waits no longer
         if running:
             timer = threading.Timer(GRACE_SECONDS, _kill, (running,))
             timer.daemon = True
@@ -267,9 +268,10 @@ class LocalProcesses(Stoppable):
             return Worker(kind, self._environment, made)
 
         try:
-            return self._starter.submit(make).result()
+            made_soon = self._starter.submit(make)
         except RuntimeError:  # `close` has ended the starter
             raise stopped from None
+        return made_soon.result()
 
     def _close_nursery(self) -> None:
         held, self._nursery = self._nursery, None
