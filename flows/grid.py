@@ -10,7 +10,6 @@ by naming what failed. Results are read from the store, never from Prefect.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,38 +109,22 @@ def grid(experiment: str, root: str = ".") -> list[str]:
 def _compare_samplers(
     config: ExperimentConfig, searched: Searched, executor: CellExecutor, shown: Display
 ) -> tuple[dict[str, Any] | None, str]:
-    """Measure the chosen cell under every sampler, as many at once as there are slots; return the
-    result and why one is missing.
+    """Measure the chosen cell under every sampler; return the result and why it is missing.
 
     Both are empty if no cell is chosen or no sampler is asked for.
     """
-    jobs = compared_samplers(config, searched)
-    if not jobs:
+    job = compared_samplers(config, searched)
+    if job is None:
         return None, ""
-    name = jobs[0].spec.name
-
-    def run(job: Job) -> dict[str, Any] | SgmError:
-        label = f"{job.evaluation['samplers'][0]} of {name}"
-        try:
-            compared = executor.run(job, lambda event: shown.event(label, event))
-        except Stopped:
-            raise
-        except SgmError as error:  # the cells are finished; their report must not be lost with it
-            return error
-        finally:
-            shown.drop(label)
-        return dict(read_json(compared.evaluation.path / SAMPLERS_RESULT))
-
-    with ThreadPoolExecutor(min(executor.slots, len(jobs)), "sgm-samplers") as pool:
-        found = list(pool.map(run, jobs))
-    measured = [one for one in found if not isinstance(one, SgmError)]
-    missing = [
-        str(one).removeprefix(f"cell {name}: ") for one in found if isinstance(one, SgmError)
-    ]
-    missed = f"samplers of {name}: {missing[0]}" if missing else ""
-    if not measured:
-        return None, missed
-    return {**measured[0], "rows": [row for one in measured for row in one["rows"]]}, missed
+    name = job.spec.name
+    label = f"samplers of {name}"
+    try:
+        compared = executor.run(job, lambda event: shown.event(label, event))
+    except Stopped:
+        raise
+    except SgmError as error:  # the cells are finished; their report must not be lost with it
+        return None, f"{label}: {str(error).removeprefix(f'cell {name}: ')}"
+    return dict(read_json(compared.evaluation.path / SAMPLERS_RESULT)), ""
 
 
 def _run_all(executor: CellExecutor, observed: Observed, jobs: Mapping[str, Job]) -> None:
