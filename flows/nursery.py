@@ -59,12 +59,11 @@ class Nursery:
     """
 
     def __init__(self, command: list[str], variables: Mapping[str, str], line: str) -> None:
-        # Orphans of our children become our children.
-        if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-            raise OSError("orphans cannot be adopted here")
         self._guard = threading.Lock()  # held by who asks
-        self._asked, theirs = socket.socketpair()
         with ExitStack() as undone:
+            _adopt(1)
+            undone.callback(_adopt, -1)
+            self._asked, theirs = socket.socketpair()
             undone.callback(self._asked.close)
             with theirs:
                 self.process = subprocess.Popen(
@@ -121,6 +120,24 @@ class Nursery:
         self.process.wait()
         with self._guard:
             self._asked.close()
+        _adopt(-1)
+
+
+_open, _counting = 0, threading.Lock()  # nurseries of this process
+
+
+def _adopt(more: int) -> None:
+    """While a nursery is open, orphans of our children become our children.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    global _open
+    with _counting:
+        _open += more
+        if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(_open > 0), 0, 0, 0) and more > 0:
+            _open -= more
+            raise OSError("orphans cannot be adopted here")
 
 
 def _pipe(ours: ExitStack, theirs: ExitStack, to_worker: bool) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
 import os
@@ -63,6 +64,12 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made.executor.close()
 
 
+def adopts_orphans() -> bool:
+    flag = ctypes.c_int()
+    assert not ctypes.CDLL(None).prctl(37, ctypes.byref(flag), 0, 0, 0)  # PR_GET_CHILD_SUBREAPER
+    return bool(flag.value)
+
+
 def test_workers_are_forked_lead_their_groups_and_end_with_the_executor(bench: Bench) -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda seed: bench.run(seed, steps=40), range(4)))
@@ -73,8 +80,10 @@ def test_workers_are_forked_lead_their_groups_and_end_with_the_executor(bench: B
         assert psutil.Process(pid).ppid() == os.getpid()
         assert os.getpgid(pid) == pid != nursery
     assert "threads=1 gpu=" in log_of(bench.root)[0]
+    assert adopts_orphans()
     bench.executor.close()
     assert all(gone(pid) for pid in (*pids, nursery))
+    assert not adopts_orphans()
 
 
 def test_a_killed_worker_is_forked_again_and_an_error_tells_its_code(bench: Bench) -> None:
