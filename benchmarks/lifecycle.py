@@ -1,9 +1,9 @@
 """The whole default `dvc repro` of a fresh clone: wall time beside the work of its cells.
 
 Work is what trains and measures, in CPU seconds by the record of the store's entries: training, and
-evaluations (sampling, metrics, likelihoods, pictures).
-Publication is told apart: a champion's bundle has networks tuned, pruned and measured. The rest of the
-wall time is starts, MLflow, Prefect, reports, and cores that idle at the end of a rung.
+evaluations (sampling, metrics, likelihoods, pictures). Publication is told apart: a champion's bundle has
+networks tuned, pruned and measured. The rest of the wall time is starts, MLflow, Prefect, reports, and
+cores that idle at the end of a rung.
 """
 
 from __future__ import annotations

@@ -175,14 +175,13 @@ class LocalProcesses(Stoppable):
     def load(self, job: Job) -> None:
         """Start a worker in every slot, which imports what such a job needs, or one process that
         will fork them all; returns at once."""
-        kind = Kind.of(job, "")
-        if self.slots > 1 and all(not _visible(job, slot) for slot in self._slots):
-            made = self._starter.submit(nursery, kind, self._environment, job).result()
-            self._nursery = None if made is None else (kind, made)
+        kinds = [Kind.of(job, _visible(job, slot)) for slot in self._slots]
+        if self.slots > 1 and len(set(kinds)) == 1:
+            made = self._starter.submit(nursery, kinds[0], self._environment, job).result()
             if made is not None:
+                self._nursery = (kinds[0], made)
                 return
-        for slot in self._slots:
-            kind = Kind.of(job, _visible(job, slot))
+        for slot, kind in zip(self._slots, kinds, strict=True):
             slot.worker = self._starter.submit(Worker, kind, self._environment).result()
             slot.worker.load(job)
 
@@ -268,10 +267,10 @@ class LocalProcesses(Stoppable):
             return Worker(kind, self._environment, made)
 
         try:
-            made_soon = self._starter.submit(make)
+            started = self._starter.submit(make)
         except RuntimeError:  # `close` has ended the starter
             raise stopped from None
-        return made_soon.result()
+        return started.result()
 
     def _close_nursery(self) -> None:
         held, self._nursery = self._nursery, None

@@ -53,9 +53,20 @@ def die_with_parent(parent: int) -> None:
     """
     # The kernel's signal comes at once, but only when the *thread* that started us ends, and it
     # is lost if the parent died before this line; the watch covers both.
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    _signalled_with_parent(signal.SIGTERM)
     watch_parent(parent)
+
+
+def killed_with_parent(parent: int) -> None:
+    """`die_with_parent` for a process that forks: at once, without a thread, which would not survive it."""
+    _signalled_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it died before this line
+
+
+def _signalled_with_parent(number: int) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def watch_parent(parent: int) -> None:

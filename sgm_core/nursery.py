@@ -12,16 +12,12 @@ before the fork, which would not survive it; so it is for cells on the CPU, whos
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import socket
 import sys
 import time
 import warnings
 from collections.abc import Sequence
-
-from sgm_core.ending import PR_SET_PDEATHSIG
 
 
 def grow(number: int, parent: int) -> bool:
@@ -79,11 +75,3 @@ def _forked(files: Sequence[int]) -> tuple[int, int]:
     told = os.read(read, 32)
     os.close(read)
     return int(told), between
-
-
-def live_with(parent: int) -> None:
-    """Be killed by the kernel when the thread ends that started this process. A thread that watches, as
-    workers have, would not survive a fork."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)  # it died before this line

@@ -36,10 +36,10 @@ from typing import Any
 
 from sgm_core.cell import Job, ensure_cell, load, outdated
 from sgm_core.config.custom import use_folder
-from sgm_core.ending import PARENT, Terminated, die_with_parent, terminate
+from sgm_core.ending import PARENT, Terminated, die_with_parent, killed_with_parent, terminate
 from sgm_core.errors import SgmError, UsageError
 from sgm_core.heap import resident
-from sgm_core.nursery import grow, live_with
+from sgm_core.nursery import grow
 from sgm_core.renew import renewed
 from sgm_core.together import ensure_trained
 
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the jobs; return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     if forked := argv[:1] == ["--fork"]:
-        live_with(parent := int(os.environ[PARENT]))
+        killed_with_parent(parent := int(os.environ[PARENT]))
         with renewed():
             _load(Job.from_json(sys.stdin.readline()))
         if not grow(int(argv[1]), parent):

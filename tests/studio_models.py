@@ -65,11 +65,11 @@ SHAPED: dict[str, dict[str, Any]] = {
     },
     "images in patches": {
         **MODELS["images with classes"],
-        "net": {"kind": "unet", "channels": 8, "multipliers": [1, 1], "patch": 2},
+        "net": {"kind": "unet", "channels": 8, "multipliers": [1, 1], "group": 4, "patch": 2},
     },
     "images in large patches": {
         **MODELS["images"],
-        "net": {"kind": "unet", "channels": 8, "multipliers": [1, 2], "patch": 3},
+        "net": {"kind": "unet", "channels": 8, "multipliers": [1, 2], "group": 4, "patch": 3},
     },
 }
 

@@ -55,9 +55,7 @@ def test_the_server_ends_after_kill_9_of_its_parent(tmp_path: Path) -> None:
     parent.wait()
     assert not free(home), "nobody else takes the home while the server lives"
     server.resume()
-    until(
-        lambda: gone(server.pid), 30
-    )  # it may be a zombie of this process, which may adopt orphans
+    until(lambda: gone(server.pid), 30)
     until(lambda: free(home), 5)
     with sqlite3.connect(home / "prefect.db") as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -62,12 +62,12 @@ class Bench:
         """The process id of the last trainer that started."""
         return int(self.notes("start")[-1].split()[3])
 
-    def parent(self, jobs: list[Job], **env: str) -> subprocess.Popen[str]:
+    def parent(self, jobs: list[Job], code: str = PARENT, **env: str) -> subprocess.Popen[str]:
         file = self.root / "jobs.json"
         file.write_text(json.dumps([job.to_json() for job in jobs]))
         os.symlink(REAL / "flows", self.tree / "flows")
         return subprocess.Popen(
-            [PYTHON, "-P", "-c", PARENT, str(file)],
+            [PYTHON, "-P", "-c", code, str(file)],
             env=inherited(**environment(self.tree, self.root, **env)),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

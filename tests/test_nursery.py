@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import json
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +14,14 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from fake_tree import PYTHON, REAL, environment, inherited, log_of, make_job, make_tree
-from test_executors import gone, until
-from test_workers import digests, measured, real_jobs
+from fake_tree import environment, log_of, make_job, make_tree
+from test_executors import PARENT, gone, until
+from test_executors import Bench as Executors
+from test_workers import check_same_bits, real_jobs
 
 from flows.executors import LocalProcesses, Stopped
 from flows.nursery import can_fork
-from sgm_core.cell import Job, Outcome
+from sgm_core.cell import Outcome
 from sgm_core.code import ROOT
 from sgm_core.errors import SgmError
 
@@ -32,10 +31,10 @@ pytestmark = pytest.mark.skipif(not can_fork(), reason="orphans have no reaper o
 class Bench:
     """A copied tree with a fake trainer, and an executor of two slots on it with a nursery."""
 
-    def __init__(self, root: Path, **variables: str) -> None:
+    def __init__(self, root: Path) -> None:
         self.root, self.tree = root, make_tree(root)
         self.events: list[dict[str, Any]] = []
-        self.executor = LocalProcesses(2, [], environment(self.tree, root, **variables))
+        self.executor = LocalProcesses(2, [], environment(self.tree, root))
         self.executor.load(make_job(root))
 
     @property
@@ -134,9 +133,7 @@ def test_an_edit_before_the_first_fork_costs_no_cell(tmp_path: Path) -> None:
     executor.close()
 
 
-def test_a_nursery_that_hangs_costs_a_new_process(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_nursery_that_hangs_costs_a_new_process(bench: Bench) -> None:
     bench.run(0)
     held = bench.executor._nursery
     assert held is not None
@@ -151,7 +148,9 @@ def test_a_nursery_that_hangs_costs_a_new_process(
 
 
 def test_a_nursery_that_still_imports_ends_with_its_parent(tmp_path: Path) -> None:
-    process = parent(tmp_path, [make_job(tmp_path, seed=s) for s in range(2)], slow=True)
+    made = Executors(tmp_path)
+    (made.tree / "sgm_core" / "train" / "helper.py").write_text(SLOW)
+    process = made.parent([make_job(tmp_path, seed=seed) for seed in range(2)], AHEAD)
     until(lambda: len(psutil.Process(process.pid).children()) == 1)
     (nursery,) = psutil.Process(process.pid).children()
     process.kill()
@@ -192,51 +191,22 @@ def test_a_stop_while_the_nursery_imports_is_quick(tmp_path: Path) -> None:
     executor.close()
 
 
-PARENT = """
-import json, sys
-from concurrent.futures import ThreadPoolExecutor
-from flows.executors import LocalProcesses
-from sgm_core.cell import Job
-jobs = [Job.from_json(t) for t in json.load(open(sys.argv[1]))]
-with LocalProcesses(len(jobs)) as executor, ThreadPoolExecutor() as pool:
-    executor.load(jobs[0])
-    results = [pool.submit(executor.run, job, lambda event: None) for job in jobs]
-    print([r.result().cached for r in results])
-"""
-
-
+AHEAD = PARENT.replace('    print("ready", flush=True)\n', "    executor.load(jobs[0])\n")
 SLOW = "import time\ntime.sleep(60)\nSTEP = 1\n"
-
-
-def parent(
-    root: Path, jobs: list[Job], slow: bool = False, **variables: str
-) -> subprocess.Popen[str]:
-    tree = make_tree(root)
-    if slow:
-        (tree / "sgm_core" / "train" / "helper.py").write_text(SLOW)
-    (root / "jobs.json").write_text(json.dumps([job.to_json() for job in jobs]))
-    os.symlink(REAL / "flows", tree / "flows")
-    return subprocess.Popen(
-        [PYTHON, "-P", "-c", PARENT, str(root / "jobs.json")],
-        env=inherited(**environment(tree, root, **variables)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_outlives_the_parent(tmp_path: Path, number: int) -> None:
     jobs = [make_job(tmp_path, seed=seed, steps=5000) for seed in range(2)]
-    process = parent(tmp_path, jobs, FAKE_STEP="0.02")
-    started = lambda: [line for line in log_of(tmp_path) if line.startswith("start")]  # noqa: E731
-    until(lambda: len(started()) == 2)
+    made = Executors(tmp_path)
+    process = made.parent(jobs, AHEAD, FAKE_STEP="0.02")
+    until(lambda: len(made.notes("start")) == 2)
     below = psutil.Process(process.pid).children(recursive=True)
     assert len(below) == 3  # the nursery and two workers
     process.send_signal(number)
     process.communicate(timeout=30)
     until(lambda: all(gone(child.pid) for child in below), 20)
-    assert len([line for line in log_of(tmp_path) if line.startswith("stopped")]) == 2
+    assert len(made.notes("stopped")) == 2
 
 
 def test_a_forked_worker_computes_the_bits_of_a_new_process(tmp_path: Path) -> None:
@@ -249,7 +219,4 @@ def test_a_forked_worker_computes_the_bits_of_a_new_process(tmp_path: Path) -> N
     alone = dataclasses.replace(jobs[3], store=tmp_path / "other")
     with LocalProcesses(1, [], {"PYTHONPATH": str(ROOT)}) as executor:
         fresh = executor.run(alone, lambda _: None)
-    for kind in ("cell", "evaluation"):
-        one, other = getattr(outcomes[3], kind), getattr(fresh, kind)
-        assert digests(one) == digests(other)
-    assert measured(outcomes[3]) == measured(fresh)
+    check_same_bits(outcomes[3], fresh)

@@ -159,11 +159,14 @@ def test_the_fifth_cell_of_a_process_is_bit_for_bit_the_first_of_another(tmp_pat
     with LocalProcesses(1, [], {"PYTHONPATH": str(ROOT)}) as executor:
         fresh = executor.run(alone, lambda _: None)
     assert jobs[4].spec.process["kind"] == "cld"
+    check_same_bits(outcomes[4], fresh)
+
+
+def check_same_bits(one: Outcome, other: Outcome) -> None:
     for kind in ("cell", "evaluation"):
-        one, other = getattr(outcomes[4], kind), getattr(fresh, kind)
-        assert digests(one) == digests(other)
-        assert any(name.endswith(".safetensors") for name in digests(one))
-    assert measured(outcomes[4]) == measured(fresh)
+        assert digests(getattr(one, kind)) == digests(getattr(other, kind))
+        assert any(name.endswith(".safetensors") for name in digests(getattr(one, kind)))
+    assert measured(one) == measured(other)
 
 
 def digests(entry: Any) -> dict[str, str]:

@@ -260,6 +260,7 @@ function shuffled(x, patch) {
 
 /** Part of an image (n, c, h, w) along height (axis 2) or width (axis 3). */
 function part(x, axis, first, count) {
+  if (count === x.shape[axis]) return x;
   const begin = [0, 0, 0, 0];
   begin[axis] = first;
   return tf.slice(
@@ -271,9 +272,9 @@ function part(x, axis, first, count) {
 
 /** Repeat the last row (axis 2) or column (axis 3) until there are `size`. */
 function extended(x, axis, size) {
+  if (x.shape[axis] === size) return x;
   const last = part(x, axis, x.shape[axis] - 1, 1);
-  const missing = Array.from({ length: size - x.shape[axis] }, () => last);
-  return missing.length ? tf.concat([x, ...missing], axis) : x;
+  return tf.concat([x, ...Array.from({ length: size - x.shape[axis] }, () => last)], axis);
 }
 
 /** The gradient of `extended`: what the repetitions got belongs to the last one of `size`. */
