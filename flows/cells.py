@@ -27,12 +27,12 @@ def cells(
 ) -> State[Any]:
     """Compute jobs one after the other; results go into the store that they name.
 
-    One that fails leaves the others to finish; the message of the state tells why, by cell.
+    One that fails leaves the others to finish; the message of the state tells why, by `Job.label`.
 
     Args:
         jobs: as `Job.to_json` writes them.
         label: how the run is called.
-        expected: for each job its `name`, its `key` (`flows.agreement`) and the digest of its
+        expected: for each job its label as `name`, its `key` (`flows.agreement`) and the digest of its
             `reference`.
         asked: `flows.agreement.origin` of the grid.
     """
@@ -46,7 +46,7 @@ def cells(
             try:
                 agreed[wanted["name"]] = _agreed(text, wanted, asked, project, log.info)
             except SgmError as error:
-                failures[wanted["name"]] = str(error).removeprefix(f"cell {wanted['name']}: ")
+                failures[wanted["name"]] = str(error)
                 log.error("%s", error)
         try:
             train_stacks(executor, list(agreed.values()), lambda _, event: emit(event))
@@ -60,7 +60,7 @@ def cells(
                 except Stopped:
                     raise
                 except SgmError as error:
-                    failures[name] = str(error).removeprefix(f"cell {name}: ")
+                    failures[name] = str(error).removeprefix(f"cell {job.spec.name}: ")
                     log.error("%s", error)
         except Stopped as error:
             return Crashed(message=str(error))  # another agent goes on with it

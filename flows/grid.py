@@ -10,6 +10,7 @@ by naming what failed. Results are read from the store, never from Prefect.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,22 +110,33 @@ def grid(experiment: str, root: str = ".") -> list[str]:
 def _compare_samplers(
     config: ExperimentConfig, searched: Searched, executor: CellExecutor, shown: Display
 ) -> tuple[dict[str, Any] | None, str]:
-    """Measure the chosen cell under every sampler; return the result and why it is missing.
+    """Measure the chosen cell under every sampler, as many at once as there are slots; return the
+    results as one and which are missing, and why.
 
     Both are empty if no cell is chosen or no sampler is asked for.
     """
-    job = compared_samplers(config, searched)
-    if job is None:
-        return None, ""
-    name = job.spec.name
-    label = f"samplers of {name}"
-    try:
-        compared = executor.run(job, lambda event: shown.event(label, event))
-    except Stopped:
-        raise
-    except SgmError as error:  # the cells are finished; their report must not be lost with it
-        return None, f"{label}: {str(error).removeprefix(f'cell {name}: ')}"
-    return dict(read_json(compared.evaluation.path / SAMPLERS_RESULT)), ""
+    measured: list[dict[str, Any]] = []
+    missing: list[str] = []
+
+    def run(job: Job) -> Outcome | str:
+        try:
+            return executor.run(job, lambda event: shown.event(job.label, event))
+        except Stopped:
+            raise
+        except SgmError as error:  # the cells are finished; their report must not be lost with it
+            return f"{job.label}: {str(error).removeprefix(f'cell {job.spec.name}: ')}"
+        finally:
+            shown.drop(job.label)
+
+    jobs = compared_samplers(config, searched)
+    with ThreadPoolExecutor(executor.slots, "sgm-samplers") as pool:
+        for found in (pool.map if executor.slots > 1 else map)(run, jobs):
+            if isinstance(found, str):
+                missing.append(found)
+            else:
+                measured.append(read_json(found.evaluation.path / SAMPLERS_RESULT))
+    rows = [row for one in measured for row in one["rows"]]
+    return ({**measured[0], "rows": rows} if measured else None), "; ".join(missing)
 
 
 def _run_all(executor: CellExecutor, observed: Observed, jobs: Mapping[str, Job]) -> None:

@@ -247,7 +247,7 @@ class _Watch:
         """Ask for a run of these jobs; one that an earlier parent asked for is taken over."""
         texts, expected = [job.to_json() for job in jobs], [_expected(job) for job in jobs]
         cells = sha256_bytes("\n".join(sorted(entry["key"] for entry in expected)).encode())
-        label = jobs[0].spec.name + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
+        label = jobs[0].label + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
         for attempt in range(10_000):
             run = self.client.create_flow_run_from_deployment(
                 self.deployment,
@@ -306,12 +306,12 @@ def chunk_size(waiting: int, workers: int, cost: float = 0.0) -> int:
 def _expected(job: Job) -> dict[str, str]:
     """What an agent must find a job to be, or else refuse it."""
     reference = digest_of(job.reference / "reference.json", "reference")
-    return {"name": job.spec.name, "key": key_of(job), "reference": reference}
+    return {"name": job.label, "key": key_of(job), "reference": reference}
 
 
 def _reason(state: State[Any] | None, job: Job) -> str:
     """Why a run left no result for a job: its own sentence, else the run's."""
     message = str(state.message or state.name) if state is not None else "it has no state"
     with contextlib.suppress(ValueError, AttributeError):
-        return str(json.loads(message).get(job.spec.name, message))
+        return str(json.loads(message).get(job.label, message))
     return message

@@ -112,23 +112,24 @@ def looked_up(project: Project, experiment: str) -> Searched:
     return search(project, experiment, find)
 
 
-def compared_samplers(config: ExperimentConfig, searched: Searched) -> Job | None:
-    """Return the job that measures the chosen cell under every sampler.
+def compared_samplers(config: ExperimentConfig, searched: Searched) -> list[Job]:
+    """Return the jobs that measure the chosen cell, one for each sampler.
 
-    None if no cell is chosen or no sampler is asked for.
+    Empty if no cell is chosen or no sampler is asked for.
     """
     name = searched.choice(config).cell if searched.finals else None
     if name is None:
-        return None
+        return []
     job, outcome = searched.jobs[name], searched.finals[name]
     process = next(p for p in config.processes.values() if p.kind == outcome.spec.process["kind"])
     samplers = config.evaluation.samplers
     if samplers is None:
         samplers = tuple(s for s in SAMPLERS if sampler_fits(s, process.langevin))
-    if not samplers:
-        return None
-    evaluation = {**job.evaluation, "samplers": list(samplers), "under": []}
-    return replace(job, task=COMPARE_SAMPLERS, evaluation=evaluation)
+    job = replace(job, task=COMPARE_SAMPLERS)
+    return [
+        replace(job, evaluation={**job.evaluation, "samplers": [sampler], "under": []})
+        for sampler in samplers
+    ]
 
 
 def jobs_in(

@@ -124,7 +124,7 @@ def settle(project: Project, name: str, inputs: str, decision: str, data: bool) 
 
     searched = search(project, name, find)
     samplers = compared_samplers(project.config().experiment(name), searched)
-    compared = samplers is None or _verified(project, samplers, files) is not None
+    compared = all(_verified(project, job, files) is not None for job in samplers)
     if searched.missing or not searched.complete or not compared:
         return
     from flows.tracking import Tracking

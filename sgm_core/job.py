@@ -48,6 +48,13 @@ class Job:
     modules: Path | None = None
     task: str = EVALUATE
 
+    @property
+    def label(self) -> str:
+        """What it is called among the jobs of its grid: its cell, or samplers of its cell."""
+        if self.task != COMPARE_SAMPLERS:
+            return self.spec.name
+        return f"{', '.join(self.evaluation['samplers'])} of {self.spec.name}"
+
     def to_json(self) -> str:
         """The job as JSON, with absolute paths."""
         values = asdict(self)

@@ -29,6 +29,7 @@ from sgm_core.config import load_config
 from sgm_core.data import add as add_module
 from sgm_core.errors import SgmError
 from sgm_core.search import Rung, Stage
+from sgm_core.store.files import write_json
 
 NOTHING = Searched([Stage(Rung(1, 1, (0,), final=True), {}, {})])
 grid: Any = importlib.import_module("flows.grid")  # the flow has the module's name
@@ -90,6 +91,39 @@ def test_a_task_that_dies_outside_its_cell_is_a_failure(monkeypatch: pytest.Monk
         "state": "state: the server went away",
         "cell": "cell: broken",
     }
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_sampler_that_fails_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slots: int
+) -> None:
+    threads, together = set(), threading.Barrier(slots)
+
+    class Executor:
+        def run(self, job: Any, emit: Any) -> Any:
+            threads.add(threading.current_thread())
+            together.wait(10)  # as many at once as there are slots
+            if job.sampler == "heun":
+                raise SgmError(f"cell {job.spec.name}: memory ran out")
+            folder = tmp_path / job.sampler
+            write_json(folder / "samplers.json", {"split": "validation", "rows": [job.sampler]})
+            return SimpleNamespace(evaluation=SimpleNamespace(path=folder))
+
+    executor: Any = Executor()
+    executor.slots = slots
+    spec = SimpleNamespace(name="vp")
+    jobs = [
+        SimpleNamespace(spec=spec, sampler=name, label=f"{name} of vp")
+        for name in ("ddim", "heun", "ode")
+    ]
+    for job in jobs:
+        (tmp_path / job.sampler).mkdir()
+    monkeypatch.setattr(grid, "compared_samplers", lambda *_: jobs)
+    config: Any = None
+    result, missed = grid._compare_samplers(config, NOTHING, executor, Display())
+    assert result == {"split": "validation", "rows": ["ddim", "ode"]}
+    assert missed == "heun of vp: memory ran out"
+    assert (threads == {threading.current_thread()}) == (slots == 1)
 
 
 def test_failed_cells_are_named_although_mlflow_is_away(

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import logging
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_tree import make_job
 from flows_checkout import ROOT, environment
 
 from flows import pool
-from flows.executors import default_executor
+from flows.agreement import origin
+from flows.executors import InProcess, default_executor
 from flows.pool import MOST, _reason, chunk_size
 from flows.server import set_up
-from sgm_core.errors import UsageError
+from sgm_core.errors import SgmError, UsageError
+from sgm_core.job import COMPARE_SAMPLERS, Job
+
+chunk: Any = importlib.import_module("flows.cells")  # the flow has the module's name
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4, 16])
@@ -74,12 +83,49 @@ def test_the_reason_of_a_cell_is_its_own() -> None:
     def state(message: str | None) -> Any:
         return SimpleNamespace(message=message, name="Failed")
 
-    job: Any = SimpleNamespace(spec=SimpleNamespace(name="vp-mlp-s0"))
+    job: Any = SimpleNamespace(label="vp-mlp-s0")
     both = json.dumps({"vp-mlp-s0": "the loss is not finite", "ve-mlp-s0": "memory ran out"})
     assert _reason(state(both), job) == "the loss is not finite"
     assert _reason(state("Flow run was cancelled"), job) == "Flow run was cancelled"
     assert _reason(state(None), job) == "Failed"
     assert _reason(state("5"), job) == "5"
+
+
+def test_the_samplers_of_a_cell_stay_apart_in_a_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    class Executor(InProcess):
+        def __init__(self, *_: object) -> None: ...
+
+        def __enter__(self) -> Executor:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def run(self, job: Job, emit: Any) -> Any:
+            ran.append(job.label)
+            if job.evaluation["samplers"] == ["heun"]:
+                raise SgmError(f"cell {job.spec.name}: memory ran out")
+            return SimpleNamespace(cached=False)
+
+    job = make_job(tmp_path)
+    jobs = [
+        replace(job, task=COMPARE_SAMPLERS, evaluation={**job.evaluation, "samplers": [sampler]})
+        for sampler in ("ddim", "heun", "ode")
+    ]
+    monkeypatch.setattr(chunk, "LocalProcesses", Executor)
+    monkeypatch.setattr(chunk, "train_stacks", lambda *_: None)
+    monkeypatch.setattr(chunk, "pull_data", lambda *_: None)
+    monkeypatch.setattr(chunk, "get_run_logger", logging.getLogger)
+    (tmp_path / "params.yaml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    expected = [pool._expected(one) for one in jobs]
+    state = chunk.cells.fn([one.to_json() for one in jobs], "", expected, origin())
+    assert ran == [f"{sampler} of vp-mlp-s0" for sampler in ("ddim", "heun", "ode")]
+    assert [_reason(state, one) for one in jobs][1] == "memory ran out"
+    assert json.loads(state.message) == {"heun of vp-mlp-s0": "memory ran out"}
 
 
 def test_without_a_server_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ class Place:
         tracking = SimpleNamespace(parent=lambda _: "r")
         for name, value in {"lookup": lookup, "search": search, "_index": ask}.items():
             monkeypatch.setattr(module, name, value)
-        monkeypatch.setattr(module, "compared_samplers", lambda *_: None)
+        monkeypatch.setattr(module, "compared_samplers", lambda *_: [])
         monkeypatch.setattr(module, "all_jobs", lambda *_: {})
         monkeypatch.setattr("flows.tracking.Tracking", lambda *_: tracking)
         self.entry = store.path(CELLS, "c1") / "weights"
