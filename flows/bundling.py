@@ -130,10 +130,12 @@ def _made(project: Project, version: ModelVersion, model: Path, log: Log, emit: 
 
     def build(work: Path) -> dict[str, Any]:
         from sgm_core.export.make import make_bundle
+        from sgm_core.threads import every_core
 
         check_code(spec.modules, identity["code"])
         given = spec.sampling, spec.evaluation
-        return make_bundle(model, dataset, reference, *given, work, emit)
+        with every_core(int(spec.evaluation["training"].get("threads", 1))):
+            return make_bundle(model, dataset, reference, *given, work, emit)
 
     describe = {"name": f"bundle of {version.tags.get('sgm.cell', version.name)}", **identity}
     key = identity_key(identity)

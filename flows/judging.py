@@ -99,10 +99,13 @@ class Judge:
 
         def build(work: Path) -> dict[str, Any]:
             from sgm_core.evaluate.score import score
+            from sgm_core.threads import every_core
 
             check_code(spec.modules, identity["code"])
             settings = job.sampling, job.evaluation
-            return score(folder, job.dataset, job.reference, *settings, work, self.emit)
+            threads, device = job.spec.training["threads"], job.evaluation["device"]
+            with every_core(threads, device):
+                return score(folder, job.dataset, job.reference, *settings, work, self.emit)
 
         describe = {"name": f"score of {tags.get('sgm.cell', folder.name)}", **identity}
         key = identity_key(identity)

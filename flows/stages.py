@@ -80,8 +80,10 @@ def reference(project: Project, name: str, log: Log = print) -> bool:
 
     def build() -> None:
         from sgm_core.evaluate.reference import make_reference
+        from sgm_core.threads import every_core
 
-        make_reference(source, out, log, weights=weights)
+        with every_core():
+            make_reference(source, out, log, weights=weights)
 
     inputs = {
         "weights": None if weights is None else sha256_file(weights),

@@ -1,4 +1,4 @@
-"""How many threads torch computes with, for a while."""
+"""How many threads torch computes with, and how many pieces are worked on at once, for a while."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from sgm_core.at_once import at_once
+from sgm_core.device import cores
 
 
 @contextmanager
@@ -17,3 +20,15 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def every_core(threads: int = 1, device: str = "cpu") -> Iterator[None]:
+    """Work inside on as many pieces at once as there are cores for (see `at_once`).
+
+    Args:
+        threads: of torch for each piece.
+        device: where models compute; a GPU has one piece at a time.
+    """
+    with torch_threads(threads), at_once(cores() // threads if device == "cpu" else 1):
+        yield

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sgm_core.at_once import in_order
 from sgm_core.evaluate.extractor import Embed
 from sgm_core.evaluate.pixels import rounded, thumbnails
 from sgm_core.evaluate.reference_images import THUMB_LIMIT
@@ -119,27 +120,38 @@ def draw(
     features: Array | None = None
     finite, asked, thumbs = [], [], []
     nfe, seconds, cpu = 0, 0.0, 0.0
-    for start, count in _chunks(n, batch):
+
+    def chunk(part: tuple[int, int]) -> tuple[Any, Array, Array | None, Array | None]:
+        """Its samples, which of them are finite, features and thumbnails."""
+        start, count = part
         label = None if labels is None else labels[start : start + count]
         result = model.sample(count, seed=seed + start, batch=count, label=label, **settings)
-        nfe = max(nfe, int(result.nfe))
-        seconds += result.seconds
-        cpu += result.cpu_seconds
         x = np.asarray(result.x)
         with np.errstate(invalid="ignore"):
             good = (np.abs(x.reshape(count, -1)) < DIVERGED).all(1)
+        if span is None or embed is None:
+            return result, good, None, None
+        # A picture that is not finite is never measured, but must not poison its batch.
+        whole = rounded(np.nan_to_num(x, nan=span[0], posinf=span[1], neginf=span[0]), span)
+        small = thumbnails(whole, span) if start < THUMB_LIMIT else None
+        return result, good, embed(whole, span), small
+
+    parts = list(_chunks(n, batch))
+    for (start, count), drawn in zip(parts, in_order(chunk, parts), strict=True):
+        result, good, embedded, small = drawn
+        x = np.asarray(result.x)
+        nfe = max(nfe, int(result.nfe))
+        seconds += result.seconds
+        cpu += result.cpu_seconds
         finite.append(good)
         if result.labels is not None:
             asked.append(np.asarray(result.labels))
-        if span is not None and embed is not None:
-            # A picture that is not finite is never measured, but must not poison its batch.
-            whole = rounded(np.nan_to_num(x, nan=span[0], posinf=span[1], neginf=span[0]), span)
-            embedded = embed(whole, span)
+        if embedded is not None:
             if features is None:
                 features = np.empty((n, embedded.shape[1]), dtype=embedded.dtype)
             features[start : start + count] = embedded
-            if start < THUMB_LIMIT:
-                thumbs.append(thumbnails(whole, span))
+        if small is not None:
+            thumbs.append(small)
         if keeping is None:
             # Points are measured as they are; of pictures the features are enough.
             limit = n if span is None else keepable(x.shape[1:])

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sgm_core.at_once import in_order
 from sgm_core.evaluate.measure import Measure, TooFew
 
 SIZES = (100, 500, 1000, 2000, 5000, 10_000, 50_000)
@@ -58,23 +60,30 @@ def floor_rows(
         sizes: numbers of items; default `floor_sizes(train)`.
         draws: how often a metric is drawn, where it is not 30 times.
     """
+
+    def due(n: int) -> dict[str, int]:
+        """How often each metric is drawn at this number of items."""
+        fitting = (m for m in measures if n <= max(limits.get(m, n), SIZES[0]))
+        return {m: draws.get(m, DEFAULT_DRAWS) for m in fitting}
+
+    def one(draw_of: tuple[int, int]) -> dict[tuple[str, str, int], Measure]:
+        n, k = draw_of
+        cloud = draw(np.random.default_rng([seed, n, k]).permutation(train)[:n])
+        found = {}
+        for name in (name for name, count in due(n).items() if k < count):
+            for split, real in splits.items():
+                with suppress(TooFew):
+                    found[name, split, n] = measures[name](cloud, real, None)
+        return found
+
     values: dict[tuple[str, str, int], list[float]] = {}
     counts: dict[tuple[str, str, int], int] = {}
-    for n in sizes or floor_sizes(train):
-        due = {m: f for m, f in measures.items() if n <= max(limits.get(m, n), SIZES[0])}
-        for k in range(max((draws.get(m, DEFAULT_DRAWS) for m in due), default=0)):
-            rows = np.random.default_rng([seed, n, k]).permutation(train)[:n]
-            cloud = draw(rows)
-            for name, measure in due.items():
-                if k >= draws.get(name, DEFAULT_DRAWS):
-                    continue
-                for split, real in splits.items():
-                    try:
-                        found = measure(cloud, real, None)
-                    except TooFew:
-                        continue
-                    values.setdefault((name, split, n), []).append(found.value)
-                    counts[name, split, n] = found.n_reference
+    plan = [(n, k) for n in sizes or floor_sizes(train)
+            for k in range(max(due(n).values(), default=0))]  # fmt: skip
+    for measured in in_order(one, plan):
+        for key, found in measured.items():
+            values.setdefault(key, []).append(found.value)
+            counts[key] = found.n_reference
     return [
         floor_row(name, split, n, counts[name, split, n], np.array(v))
         for (name, split, n), v in values.items()

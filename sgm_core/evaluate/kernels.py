@@ -57,18 +57,32 @@ def cubic_kernel(x: Array, y: Array) -> Array:
     return np.asarray(k * k * k)
 
 
-def mmd2(x: Array, y: Array, kernel: Kernel, boot: Bootstrap | None = None) -> tuple[float, Array]:
+def mmd2(
+    x: Array,
+    y: Array,
+    kernel: Kernel,
+    boot: Bootstrap | None = None,
+    inside_y: float | None = None,
+) -> tuple[float, Array]:
     """Return the unbiased MMD^2 of x (n, d) and y (m, d), and its bootstrap replicates.
 
     The replicates are empty without `boot`.
+
+    Args:
+        inside_y: `inside(y, kernel)`, if it is known; resamples need more than that.
     """
     b = boot.size(len(x), len(y)) if boot else 0
     wx = _weights(boot.counts("samples", len(x), b) if boot else None, len(x))
     wy = _weights(boot.counts("real", len(y), b) if boot else None, len(y))
-    inside = _inside(x, wx, kernel) + _inside(y, wy, kernel)
+    of_y = _inside(y, wy, kernel) if boot or inside_y is None else inside_y
     across = _sum(x, y, wx, wy, kernel) / (len(x) * len(y))
-    values = inside - 2.0 * across
+    values = _inside(x, wx, kernel) + of_y - 2.0 * across
     return float(values[0]), values[1:]
+
+
+def inside(x: Array, kernel: Kernel) -> float:
+    """Return the mean of k over all pairs of two items of x."""
+    return float(_inside(x, _weights(None, len(x)), kernel)[0])
 
 
 def _weights(counts: Array | None, n: int) -> Array:

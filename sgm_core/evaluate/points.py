@@ -17,7 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sgm_core.evaluate.kernels import distance_kernel, gaussian_kernel, mmd2, squared_distances
+from sgm_core.evaluate.kernels import (
+    distance_kernel,
+    gaussian_kernel,
+    inside,
+    mmd2,
+    squared_distances,
+)
 from sgm_core.evaluate.measure import Measure, need
 from sgm_core.evaluate.nearness import MEASURES as NEAR
 from sgm_core.evaluate.nearness import OF_PLACES, Nearby
@@ -80,6 +86,16 @@ class Points(Nearby):
         head = self.head(500)
         d = squared_distances(head, head)[np.triu_indices(len(head), 1)]
         return float(np.sqrt(np.median(d))) or 1.0
+
+    @functools.cached_property
+    def spread(self) -> float:
+        """What the energy distance says of the points alone (see `kernels`)."""
+        return inside(self.places, distance_kernel)
+
+    @functools.cached_property
+    def likeness(self) -> float:
+        """What the MMD of this bandwidth says of the points alone."""
+        return inside(self.places, gaussian_kernel(self.bandwidth))
 
 
 @functools.lru_cache(maxsize=16)
@@ -168,7 +184,7 @@ def energy(samples: Points, real: Points, boot: Bootstrap | None = None) -> Meas
     """Energy distance 2 E|x-y| - E|x-x'| - E|y-y'| (units of the data), at most 2,000 points a side."""
     x, y = samples.head(KERNEL_LIMIT), real.head(KERNEL_LIMIT)
     need(len(x), len(y), 2)
-    value, replicates = mmd2(x, y, distance_kernel, boot)
+    value, replicates = mmd2(x, y, distance_kernel, boot, None if boot else real.spread)
     return _kernel_measure(value, replicates, x, y, {"subset": KERNEL_LIMIT})
 
 
@@ -176,7 +192,8 @@ def mmd(samples: Points, real: Points, boot: Bootstrap | None = None) -> Measure
     """Squared MMD, Gaussian widths (1 .. 1/16) x the real points' median distance; <= 2,000 points."""
     x, y = samples.head(KERNEL_LIMIT), real.head(KERNEL_LIMIT)
     need(len(x), len(y), 2)
-    value, replicates = mmd2(x, y, gaussian_kernel(real.bandwidth), boot)
+    known = None if boot else real.likeness
+    value, replicates = mmd2(x, y, gaussian_kernel(real.bandwidth), boot, known)
     return _kernel_measure(
         value, replicates, x, y, {"subset": KERNEL_LIMIT, "bandwidth": real.bandwidth}
     )

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from sgm_core.at_once import in_order
 from sgm_core.bundle import CONFIG, WEIGHTS
 from sgm_core.data.dataset import Dataset, load_dataset
 from sgm_core.device import device_class
@@ -35,7 +36,6 @@ from sgm_core.export.tune import Emit, tune
 from sgm_core.export.variant import open_variant
 from sgm_core.model import ScoreModel
 from sgm_core.store.files import os_errors, write_atomic
-from sgm_core.threads import torch_threads
 
 PARITY = 1e-4
 # An ONNX graph and the weights it was exported from: they must agree.
@@ -77,7 +77,7 @@ def make_bundle(
         SgmError: a graph does not agree with its weights, or a file cannot be written.
     """
     publish, training = evaluation["publish"], evaluation["training"]
-    with torch_threads(int(training.get("threads", 1))), os_errors(out):
+    with os_errors(out):
         model = ScoreModel.load(model_dir)
         data = None if dataset is None else load_dataset(dataset)
         calibrated, held = _pairs(model, data, int(publish["calibration"]), sampling)
@@ -217,12 +217,16 @@ def _qualities(
     whole = variants["onnx"]
     quality = Quality.open(model_dir, whole, dataset, reference, sampling, evaluation, emit)
     found: dict[str, Verdict] = {}
-    for name, same in MEASURED.items():
-        if name in variants:
-            _say(emit, f"samples of {name}")
-            found[name] = quality.judge(variants[name])
-            if same is not None:
-                found[same] = found[name]
+
+    def judge(name: str) -> Verdict:
+        _say(emit, f"samples of {name}")
+        return quality.judge(variants[name])
+
+    due = [name for name in MEASURED if name in variants]
+    for name, verdict in zip(due, in_order(judge, due), strict=True):
+        found[name] = verdict
+        if same := MEASURED[name]:
+            found[same] = verdict
     return found, quality.about()
 
 
