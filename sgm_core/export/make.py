@@ -84,22 +84,44 @@ def make_bundle(
         notes = [] if data is not None else [NO_DATA]
         _say(emit, "half precision, ONNX and int8")
         _write_whole(model, model_dir, calibrated, out)
-        if data is not None and publish["prune"] > 0:
-            notes += _write_pruned(model, data, calibrated, publish, training, out, emit)
-        names = [name for name, form in FORMS.items() if (out / form.file).is_file()]
-        variants = {name: open_variant(out, {"variants": names}, name) for name in names}
-        metrics = _measure(variants, held, out)
-        measured: dict[str, Verdict] = {}
-        quality = None
+        variants, quality = _opened(out), None
         if dataset is not None and reference is not None and publish["samples"]:
-            measured, quality = _qualities(
-                variants, model_dir, dataset, reference, sampling, evaluation, emit
+            quality = Quality.open(
+                model_dir, variants["onnx"], dataset, reference, sampling, evaluation, emit
             )
+        about: dict[str, Any] = {}
+        verdicts: dict[str, Verdict] = {}
+
+        def judge() -> None:
+            """Judge what there is and was not judged yet, after the fp32 network was measured."""
+            if quality is None:
+                return
+            if not about:
+                _say(emit, f"{publish['samples']} samples of the fp32 network")
+                about.update(quality.about())
+            verdicts.update(_verdicts(quality, variants, set(verdicts), emit))
+
+        def prune() -> None:
+            if data is not None and publish["prune"] > 0:
+                notes.extend(_write_pruned(model, data, calibrated, publish, training, out, emit))
+
+        # While the pruned network is tuned, the quality of the others is measured.
+        for _ in in_order(lambda work: work(), [prune, judge]):
+            pass
+        variants = _opened(out)
+        judge()
+        metrics = _measure(variants, held, out)
     entries = {
-        name: entry_of(metrics[name], measured.get(name), float(publish["max_rmse"]))
-        for name in names
+        name: entry_of(metrics[name], verdicts.get(name), float(publish["max_rmse"]))
+        for name in variants
     }
-    return {"variants": entries, "quality": quality, "notes": notes}
+    return {"variants": entries, "quality": about or None, "notes": notes}
+
+
+def _opened(out: Path) -> dict[str, ScoreModel]:
+    """Open every variant that is written by now."""
+    names = [name for name, form in FORMS.items() if (out / form.file).is_file()]
+    return {name: open_variant(out, {"variants": names}, name) for name in names}
 
 
 def _pairs(
@@ -203,31 +225,20 @@ def check_parity(name: str, output: Tensor, wanted: Tensor) -> None:
         )
 
 
-def _qualities(
-    variants: Mapping[str, ScoreModel],
-    model_dir: Path,
-    dataset: Path,
-    reference: Path,
-    sampling: dict[str, Any],
-    evaluation: Mapping[str, Any],
-    emit: Emit,
-) -> tuple[dict[str, Verdict], dict[str, Any]]:
-    """Return the verdict on each variant, and what they were compared with."""
-    _say(emit, f"{evaluation['publish']['samples']} samples of the fp32 network")
-    whole = variants["onnx"]
-    quality = Quality.open(model_dir, whole, dataset, reference, sampling, evaluation, emit)
-    found: dict[str, Verdict] = {}
+def _verdicts(
+    quality: Quality, variants: Mapping[str, ScoreModel], known: set[str], emit: Emit
+) -> dict[str, Verdict]:
+    """Return the verdict on each variant that there is none of yet, and on those of the same weights."""
 
     def judge(name: str) -> Verdict:
         _say(emit, f"samples of {name}")
         return quality.judge(variants[name])
 
-    due = [name for name in MEASURED if name in variants]
+    due = [name for name in MEASURED if name in variants and name not in known]
+    found: dict[str, Verdict] = {}
     for name, verdict in zip(due, in_order(judge, due), strict=True):
-        found[name] = verdict
-        if same := MEASURED[name]:
-            found[same] = verdict
-    return found, quality.about()
+        found[name] = found[MEASURED[name] or name] = verdict
+    return found
 
 
 def entry_of(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,13 @@ RIVAL = "the fp32 weights"
 
 @dataclass(frozen=True)
 class Quality:
-    """The fp32 network as measured, and what variants are measured with."""
+    """The fp32 network, and what it and its variants are measured with.
+
+    Attributes:
+        session: of the fp32 network; `limits`: what a variant may lose, and the floors.
+    """
 
     session: Session
-    whole: Score
     limits: SelectionConfig
 
     @classmethod
@@ -45,7 +49,7 @@ class Quality:
         evaluation: Mapping[str, Any],
         emit: Emit,
     ) -> Quality:
-        """Measure the fp32 network.
+        """Open everything; nothing is measured yet.
 
         Args:
             model_dir: the published model; `whole`: the same, as it is sampled from.
@@ -64,8 +68,12 @@ class Quality:
         session = open_session(model_dir, dataset, reference, sampling, chosen, emit)
         limits = SelectionConfig(**evaluation["floors"])
         allowed = limits.model_copy(update={"min_effect": -float(publish["max_loss"])})
-        first = session.of(whole)
-        return cls(session, _score(first), allowed)
+        return cls(session.of(whole), allowed)
+
+    @cached_property
+    def whole(self) -> Score:
+        """The fp32 network as measured."""
+        return _score(self.session)
 
     @property
     def metric(self) -> str:
@@ -73,7 +81,7 @@ class Quality:
         return self.session.main
 
     def about(self) -> dict[str, Any]:
-        """What the comparison was made with, for the manifest."""
+        """What the comparison was made with, for the manifest; measures the fp32 network if need be."""
         return {
             "metric": self.metric,
             "better": METRICS[self.metric].better,
@@ -87,8 +95,9 @@ class Quality:
 
     def judge(self, variant: ScoreModel) -> Verdict:
         """Compare a variant with the fp32 network."""
-        score, better = _score(self.session.of(variant)), METRICS[self.metric].better
-        return decide(score, self.whole, self.limits, better=better, rival=RIVAL)
+        whole, better = self.whole, METRICS[self.metric].better
+        score = _score(self.session.of(variant))
+        return decide(score, whole, self.limits, better=better, rival=RIVAL)
 
 
 def numbers(verdict: Verdict) -> dict[str, float | None]:
