@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.artifacts import cell_artifact
+from flows.longest import Costs
 from flows.progress import Display, logged
 from flows.project import Project
 from flows.pulling import pull_data
@@ -41,6 +42,7 @@ class Observed:
 
     Attributes:
         turns: told when a cell's work is done, if its grid hands out turns.
+        costs: of finished cells, which tell what others will take.
         outcomes: the finished cells by name.
         failures: name -> why it failed, beginning with the name.
         untracked: messages of MLflow's failures; the cells themselves are finished.
@@ -57,6 +59,7 @@ class Observed:
         self.executor, self.display, self.metric = executor, display, metric
         self.tracking, self.parent = tracking, parent
         self.turns: Turns | None = None
+        self.costs = Costs()
         self.outcomes: dict[str, Outcome] = {}
         self.failures: dict[str, str] = {}
         self.untracked: list[str] = []
@@ -109,7 +112,9 @@ class Observed:
             tell(event)
 
         try:
-            return self.executor.run(job, emit)
+            outcome = self.executor.run(job, emit)
+            self.costs.add(outcome)
+            return outcome
         finally:
             if self.turns is not None:
                 self.turns.give(job.spec.name)

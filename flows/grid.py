@@ -149,9 +149,10 @@ def _run_all(executor: CellExecutor, observed: Observed, jobs: Mapping[str, Job]
     pool: ThreadPoolTaskRunner[State[Any]] = ThreadPoolTaskRunner(max_workers=threads)
     futures: dict[str, PrefectConcurrentFuture[State[Any]]] = {}
     with pool as runner:
-        for name, job in jobs.items():
-            turns.take(name)
-            task = {"name": name, "observed": observed, "job": job}
+        waiting = dict(jobs)
+        while waiting:
+            name = turns.take(lambda: observed.costs.longest(waiting))
+            task = {"name": name, "observed": observed, "job": waiting.pop(name)}
             futures[name] = runner.submit(run_cell, task, set())
             # A task that ends before its work has begun gives its turn back too.
             futures[name].wrapped_future.add_done_callback(partial(turns.give, name))

@@ -9,8 +9,8 @@ once. Whether it may replace the champion is judged on evidence (`flows.judging`
 MLflow sets an alias without a guard. So the evidence is gathered first, and then, alone under a
 lock, the champion is read again: if it is another one, the evidence is gathered anew against it.
 
-    register -> judge against C -> lock { settle what was left; is it still C? -> intent -> previous
-                                          -> champion -> event -> intent forgotten }
+    register -> judge against C, and load it -> lock { settle what was left; is it still C? -> intent
+                                    -> previous -> champion -> event -> intent forgotten }
 
 Killed anywhere in between, the next caller finds the intent and finishes it: at no moment there is
 no champion, and twenty publishers at once end as they would one after the other.
@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -103,8 +104,10 @@ def submit(project: Project, client: MlflowClient, candidate: Candidate) -> Deci
         # Before anything is measured: with a champion whose files are damaged, here is the way out.
         with locked(project, name):
             version = _registered(client, name, candidate)
-        verdict = candidate.judge(champion)
-        refusal = candidate.check(version) if verdict.promote else ""
+        with ThreadPoolExecutor(1, "sgm-check") as aside:  # a process of its own, for seconds
+            checked = aside.submit(candidate.check, version)
+            verdict = candidate.judge(champion)
+            refusal = checked.result() if verdict.promote else ""
         with locked(project, name):
             settle(client, name)
             now = by_alias(client, name, CHAMPION)

@@ -7,6 +7,7 @@ waiting: the next cell is worked on meanwhile.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 TELLING = 4  # cells whose work is done and that are still being told of
@@ -19,10 +20,12 @@ class Turns:
         self._free = threading.Semaphore(slots)
         self._held: set[str] = set()
 
-    def take(self, name: str) -> None:
-        """Wait for a turn for a cell."""
+    def take(self, choose: Callable[[], str]) -> str:
+        """Wait for a turn, and return the name of the cell that is chosen for it then."""
         self._free.acquire()
+        name = choose()
         self._held.add(name)
+        return name
 
     def give(self, name: str, _: object = None) -> None:
         """End the turn of a cell; nothing if it has ended already."""

@@ -27,8 +27,15 @@ def every_core(threads: int = 1, device: str = "cpu") -> Iterator[None]:
     """Work inside on as many pieces at once as there are cores for (see `at_once`).
 
     Args:
-        threads: of torch for each piece.
+        threads: of torch and of NumPy's linear algebra, for each piece.
         device: where models compute; a GPU has one piece at a time.
     """
-    with torch_threads(threads), at_once(cores() // threads if device == "cpu" else 1):
+    from threadpoolctl import threadpool_limits
+
+    # Two pieces whose products each ask for all cores take twice as long as with one thread each.
+    with (
+        torch_threads(threads),
+        threadpool_limits(threads, "blas"),
+        at_once(cores() // threads if device == "cpu" else 1),
+    ):
         yield

@@ -7,17 +7,14 @@ import logging
 import sqlite3
 import threading
 import time
-from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pytest
 from flows_checkout import PARAMS
-from prefect.futures import PrefectConcurrentFuture
-from prefect.states import Failed
+from flows_fakes import Pool
 
 from flows import adding, cell, reporting
 from flows.cell import Observed
@@ -42,30 +39,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return Project.at(tmp_path)
 
 
-class Pool:
-    """Prefect's pool whose tasks die before they reach their cell, or in Prefect itself."""
-
-    def __init__(self, max_workers: int) -> None:
-        assert max_workers > 1  # the next cell is worked on while one is told of
-
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def submit(self, task: Any, parameters: dict[str, Any], _: set[Any]) -> Any:
-        future: Future[Any] = Future()
-        try:
-            if parameters["name"] == "state":
-                future.set_result(Failed(message="the server went away"))
-            else:
-                future.set_result(task.fn(**parameters))
-        except Exception as error:
-            future.set_exception(error)
-        return PrefectConcurrentFuture(uuid4(), future)
-
-
 def test_a_task_that_dies_outside_its_cell_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     class Executor:
         slots = 1
@@ -82,10 +55,13 @@ def test_a_task_that_dies_outside_its_cell_is_a_failure(monkeypatch: pytest.Monk
     observed = Observed(executor, None, "", Display(), "fd")
     monkeypatch.setattr(grid, "ThreadPoolTaskRunner", Pool)
     monkeypatch.setattr(cell, "get_run_logger", logger)
-    jobs: Any = {n: SimpleNamespace(spec=SimpleNamespace(name=n)) for n in ("raises", "state")}
-    grid._run_all(executor, observed, jobs)
-    jobs = {"cell": SimpleNamespace(spec=SimpleNamespace(name="cell"))}
-    grid._run_all(executor, observed, jobs)
+
+    def jobs(*names: str) -> Any:
+        specs = (SimpleNamespace(name=name, process={}, net={}) for name in names)
+        return {spec.name: SimpleNamespace(spec=spec) for spec in specs}
+
+    grid._run_all(executor, observed, jobs("raises", "state"))
+    grid._run_all(executor, observed, jobs("cell"))
     assert observed.failures == {
         "raises": "raises: no run context",
         "state": "state: the server went away",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sgm_core.at_once import in_order
 from sgm_core.data.dataset import Dataset
 from sgm_core.evaluate import images
 from sgm_core.evaluate.classes import Judge
@@ -61,23 +62,24 @@ class Yardstick:
         """Yield the rows with the bootstrap replicates behind their intervals."""
         finite = float(drawn.finite.mean())
         cloud = self._cloud(drawn, names) if finite == 1.0 else None
-        for split in splits:
+
+        def one(of: tuple[str, str]) -> Scored:
+            split, name = of
             real = self.held.splits[split]
-            for name in names:
-                size = len(drawn), len(real)
-                if cloud is None:
-                    details = {"finite": finite, "reason": "samples are not finite"}
-                    yield Scored(empty_row(name, split, *size, details))
-                    continue
-                try:
-                    measure = self.measures[name](cloud, real, boot)
-                except TooFew as error:
-                    yield Scored(empty_row(name, split, *size, {"reason": str(error)}))
-                    continue
-                floor = nearest_floor(self.held.info["floors"], name, split, measure.n)
-                entry = row(name, split, measure, floor)
-                entry["details"] |= self._facts(name, split, drawn)
-                yield Scored(entry, measure.replicates)
+            size = len(drawn), len(real)
+            if cloud is None:
+                details = {"finite": finite, "reason": "samples are not finite"}
+                return Scored(empty_row(name, split, *size, details))
+            try:
+                measure = self.measures[name](cloud, real, boot)
+            except TooFew as error:
+                return Scored(empty_row(name, split, *size, {"reason": str(error)}))
+            floor = nearest_floor(self.held.info["floors"], name, split, measure.n)
+            entry = row(name, split, measure, floor)
+            entry["details"] |= self._facts(name, split, drawn)
+            return Scored(entry, measure.replicates)
+
+        yield from in_order(one, [(split, name) for split in splits for name in names])
 
     def closest(self, drawn: Drawn) -> tuple[Array, Array]:
         """Return the closeness of the first 2,000 samples, and their nearest training items."""
