@@ -1,9 +1,10 @@
 """The whole default `dvc repro` of a fresh clone: wall time beside the work of its cells.
 
 Work is what trains and measures, in CPU seconds by the record of the store's entries: training, and
-evaluations (sampling, metrics, likelihoods, pictures). Publication is told apart: a champion's bundle has
-networks tuned, pruned and measured. The rest of the wall time is starts, MLflow, Prefect, reports, and
-cores that idle at the end of a rung.
+evaluations (sampling, metrics, likelihoods, pictures). Publication trains and samples, too, and is told
+apart: a decision falls on fresh samples, and a champion's bundle has networks tuned, pruned and measured.
+The rest of the wall time is data and their noise floors, starts, MLflow, Prefect, reports, and cores that
+idle at the end of a rung.
 """
 
 from __future__ import annotations
@@ -36,20 +37,24 @@ def measure() -> dict[str, Any]:
         subprocess.run(["sgm", "init"], cwd=folder, env=variables, **quiet)
         stages = _stages(folder, variables)
         store, published = folder / ".sgm" / "store", _published(folder)
-        cells, evaluations = (_manifests(store / kind) for kind in ("cells", "evaluations"))
+        cells, evaluations, bundles = (
+            _manifests(store / kind) for kind in ("cells", "evaluations", "bundles")
+        )
+    scores = [entry for entry in evaluations if entry["describe"]["task"] == SCORE]
     return {
         "stages": stages,
         "published": published,
         "cores": len(os.sched_getaffinity(0)),
         "cells": len(cells),
         "training": sum(one["cpu_seconds"] for one in cells),
-        # What scores a version for publication is not of the grids.
-        "evaluation": sum(e["cpu_seconds"] for e in evaluations if e["describe"]["task"] != SCORE),
+        "evaluation": sum(e["cpu_seconds"] for e in evaluations if e not in scores),
+        "publishing": sum(entry["cpu_seconds"] for entry in (*scores, *bundles)),
     }
 
 
 def tables(result: dict[str, Any]) -> dict[str, str]:
-    """`work`: of the cells, and what the grids take beside it, without publication; `stages`."""
+    """`work`: of the cells, and what the grids take beside it, without publication; `whole`: with it,
+    data stages and all starts; `stages`."""
     work = (result["training"] + result["evaluation"]) / result["cores"]
     grids = (seconds for name, seconds in result["stages"].items() if name.startswith("grid"))
     wall = sum(grids) - result["published"]
@@ -64,8 +69,11 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
     row: list[object] = [result["cells"], result["training"], result["evaluation"], work]
     stages: list[list[object]] = [[name, seconds] for name, seconds in result["stages"].items()]
     stages.append(["publication, of the grids' time", result["published"]])
-    stages.append(["all", sum(result["stages"].values())])
+    whole = sum(result["stages"].values())
+    both = work + result["publishing"] / result["cores"]
+    heads = ["publishing, CPU s", "all work / cores", "wall of `dvc repro`, s", "ratio"]
     return {
+        "whole": markdown(heads, [[result["publishing"], both, whole, whole / both]]),
         "work": markdown(head, [[*row, wall, wall / work]]),
         "stages": markdown(["stage", "wall s"], stages),
     }
