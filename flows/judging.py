@@ -103,8 +103,7 @@ class Judge:
 
             check_code(spec.modules, identity["code"])
             settings = job.sampling, job.evaluation
-            threads, device = job.spec.training["threads"], job.evaluation["device"]
-            with every_core(threads, device):
+            with every_core(job.spec.training["threads"]):
                 return score(folder, job.dataset, job.reference, *settings, work, self.emit)
 
         describe = {"name": f"score of {tags.get('sgm.cell', folder.name)}", **identity}

@@ -34,6 +34,7 @@ from flows.server import address
 from flows.stopping import Stoppable
 from sgm_core.cell import Emit, Job, Outcome, lookup
 from sgm_core.errors import SgmError
+from sgm_core.job import EVALUATE
 from sgm_core.spec import digest_of
 from sgm_core.store.files import sha256_bytes
 
@@ -88,7 +89,7 @@ class PrefectPool(Stoppable):
         address()
         self.retries = retries
         self._asked: queue.Queue[_Ticket] = queue.Queue()
-        self._costs: deque[float] = deque(maxlen=KNOWN)
+        self._costs: dict[str, deque[float]] = {}  # by task
         self._stopping = threading.Event()
         self._dispatcher: threading.Thread | None = None
         self._guard = threading.Lock()
@@ -119,8 +120,16 @@ class PrefectPool(Stoppable):
             # Of a cell that was trained with others the entry's seconds are those of all.
             together = found.cell.manifest["summary"].get("trained_together", 1)
             training = found.cell.manifest["seconds"] / together
-            self._costs.append(training + found.evaluation.manifest["seconds"])
+            seconds = found.evaluation.manifest["seconds"]
+            if job.task == EVALUATE:  # another task finds its cell trained
+                seconds += training
+            self._costs.setdefault(job.task, deque(maxlen=KNOWN)).append(seconds)
         return found
+
+    def _cost(self, waiting: Sequence[_Ticket]) -> float:
+        """Return what the first of these jobs will cost, by those of its task; 0: unknown."""
+        known = self._costs.get(waiting[0].job.task, ()) if waiting else ()
+        return median([*known] or [0.0])
 
     def stop(self) -> None:
         """See `Stoppable.stop`; runs in the pool are cancelled."""
@@ -161,7 +170,7 @@ class PrefectPool(Stoppable):
                 watch = _Watch(client)
                 while not self._stopping.is_set():
                     waiting += self._arrived(idle=not under_way)
-                    watch.look(waiting, under_way, median([*self._costs] or [0.0]))
+                    watch.look(waiting, under_way, self._cost(waiting))
                 watch.cancel(under_way)
         except Exception as error:  # the server is away for good: everybody is told
             text = " ".join(str(error).split())[:200] or type(error).__name__

@@ -53,7 +53,8 @@ class Candidate:
         upload: version number -> the URI of the model, which it logs, and tags of its files; called
             only if a new version is needed.
         describe: version number, verdict (None: not judged yet) -> description (Markdown).
-        check: version -> why it must not be promoted although the numbers allow it; "" if it may.
+        check: version -> why it must not be promoted although the numbers allow it; "" if it may. Called
+            on another thread, while the numbers are gathered.
         verify: version -> None; raises SgmError if its files are not those that were published.
     """
 

@@ -23,12 +23,11 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def every_core(threads: int = 1, device: str = "cpu") -> Iterator[None]:
+def every_core(threads: int = 1) -> Iterator[None]:
     """Work inside on as many pieces at once as there are cores for (see `at_once`).
 
     Args:
         threads: of torch and of NumPy's linear algebra, for each piece.
-        device: where models compute; a GPU has one piece at a time.
     """
     from threadpoolctl import threadpool_limits
 
@@ -36,6 +35,6 @@ def every_core(threads: int = 1, device: str = "cpu") -> Iterator[None]:
     with (
         torch_threads(threads),
         threadpool_limits(threads, "blas"),
-        at_once(cores() // threads if device == "cpu" else 1),
+        at_once(cores() // threads),
     ):
         yield

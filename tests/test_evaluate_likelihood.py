@@ -116,7 +116,7 @@ def test_what_cannot_be_measured_says_why_and_a_stop_stops(places: Path) -> None
         def log_prob(*_: Any, **__: Any) -> None:
             raise error
 
-        return types.SimpleNamespace(log_prob=log_prob)
+        return types.SimpleNamespace(log_prob=log_prob, device="cpu")
 
     rows = rows_of(places, "roll", failing(UsageError("sigma_min: 9 is not valid")))
     assert rows["test"]["details"]["reason"] == "sigma_min: 9 is not valid"

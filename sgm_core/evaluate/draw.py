@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sgm_core.at_once import in_order
+from sgm_core.at_once import go_on, in_order, pieces
 from sgm_core.evaluate.extractor import Embed
 from sgm_core.evaluate.pixels import rounded, thumbnails
 from sgm_core.evaluate.reference_images import THUMB_LIMIT
@@ -33,7 +34,8 @@ class Drawn:
 
     `x`: the kept samples in the data's range; `features` of all pictures and `thumbs` of the first
     5,000 (None for points); `labels`: the classes asked for; `finite`: which samples are finite;
-    `nfe`: network evaluations per sample (the largest of the chunks); seconds for all samples;
+    `nfe`: network evaluations per sample (the largest of the chunks); seconds for all samples, one
+    chunk after the other;
     `seed`: of the first; `how`: the sampler with its options, grid, steps, and the device.
     """
 
@@ -69,7 +71,8 @@ class Progress:
         self.start = self.last = time.monotonic()
 
     def add(self, steps: float) -> None:
-        """Count network steps that were done."""
+        """Count network steps that were done; the errors of `go_on`."""
+        go_on()
         self.done += steps
         now = time.monotonic()
         if now - self.last > 0.5 or self.done >= self.total:
@@ -136,13 +139,19 @@ def draw(
         small = thumbnails(whole, span) if start < THUMB_LIMIT else None
         return result, good, embed(whole, span), small
 
-    parts = list(_chunks(n, batch))
-    for (start, count), drawn in zip(parts, in_order(chunk, parts), strict=True):
+    first, *others = _chunks(n, batch)
+    # A GPU has one chunk at a time. Where several are drawn at once the first one is drawn alone: it
+    # tells what a sample costs.
+    several = device == "cpu" and pieces() > 1
+    results = chain(map(chunk, [first]), (in_order if several else map)(chunk, others))
+    for (start, count), drawn in zip([first, *others], results, strict=True):
         result, good, embedded, small = drawn
         x = np.asarray(result.x)
         nfe = max(nfe, int(result.nfe))
-        seconds += result.seconds
-        cpu += result.cpu_seconds
+        if several and start == 0:
+            seconds, cpu = (cost * n / count for cost in (result.seconds, result.cpu_seconds))
+        elif not several:
+            seconds, cpu = seconds + result.seconds, cpu + result.cpu_seconds
         finite.append(good)
         if result.labels is not None:
             asked.append(np.asarray(result.labels))

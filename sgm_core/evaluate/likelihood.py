@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sgm_core.at_once import in_order
 from sgm_core.data.dataset import Dataset
 from sgm_core.errors import SgmError
 from sgm_core.evaluate.measure import Measure, Scored, empty_row, reason, row
@@ -69,9 +70,13 @@ def log_probs(
         seed: item i draws its probes from seed + i.
         options: of `ScoreModel.log_prob`.
     """
-    parts = [
-        model.log_prob(x[i : i + batch], seeds=seed + i, **options) for i in range(0, len(x), batch)
-    ]
+
+    def some(first: int) -> LogProb:
+        result: LogProb = model.log_prob(x[first : first + batch], seeds=seed + first, **options)
+        return result
+
+    each = in_order if torch.device(model.device).type == "cpu" else map
+    parts = list(each(some, range(0, len(x), batch)))
     values = np.concatenate([np.asarray(part.value, dtype=np.float64) for part in parts])
     return values, max(parts, key=lambda part: part.nfe)
 

@@ -5,6 +5,7 @@ What the numbers mean stands in `manifold`; here they become metrics with interv
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
@@ -55,10 +56,12 @@ class Nearby(ABC):
 
     def near(self, real: Nearby) -> Neighbourhoods:
         """Neighbourhoods against `real`, kept for the next of the four metrics."""
-        if id(real) not in self._known:  # kept with `real`, so that its id is not given away
-            found = neighbourhoods(self.places, real.places, real.reach)
-            self._known[id(real)] = (real, found)
-        return self._known[id(real)][1]
+        # The four may be measured at once, on several threads.
+        with self.__dict__.setdefault("_guard", threading.Lock()):
+            if id(real) not in self._known:  # kept with `real`, so that its id is not given away
+                found = neighbourhoods(self.places, real.places, real.reach)
+                self._known[id(real)] = (real, found)
+            return self._known[id(real)][1]
 
 
 NearMeasure = Callable[[Nearby, Nearby, "Bootstrap | None"], Measure]

@@ -16,6 +16,7 @@ Tibshirani 1993; arXiv 1801.01401 (bias of FID and KID).
 from __future__ import annotations
 
 import functools
+import threading
 from typing import Any, Literal
 
 import numpy as np
@@ -41,6 +42,7 @@ class Bootstrap:
     def __init__(self, replicates: int, seed: int = 0) -> None:
         self.replicates = replicates
         self.seed = seed
+        self._guard = threading.Lock()
         self._counts = functools.lru_cache(maxsize=8)(self._draw)
 
     def size(self, n: int, m: int = 0) -> int:
@@ -49,7 +51,8 @@ class Bootstrap:
 
     def counts(self, side: Side, n: int, replicates: int) -> NDArray[np.int16]:
         """Return counts (replicates, n), int16; each row sums to n."""
-        return self._counts(side, n, replicates)
+        with self._guard:  # several metrics may ask at once
+            return self._counts(side, n, replicates)
 
     def _draw(self, side: Side, n: int, replicates: int) -> NDArray[np.int16]:
         rng = np.random.default_rng([self.seed, 0 if side == "samples" else 1, n])

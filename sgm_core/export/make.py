@@ -1,8 +1,8 @@
 """Makes what is published beside the weights: every variant, what it costs and what it loses.
 
 An entry of the store, like any measurement of a model: the files of the bundle but for bundle.json,
-which also names the registered version. Everything is made anew after a kill; the order is that of
-need, and the one slow part is the tuning of the pruned network, a bounded number of steps.
+which also names the registered version. Everything is made anew after a kill. The slow parts are the
+tuning of the pruned network, a bounded number of steps, and the samples of every variant.
 """
 
 from __future__ import annotations
@@ -102,13 +102,14 @@ def make_bundle(
             verdicts.update(_verdicts(quality, variants, set(verdicts), emit))
 
         def prune() -> None:
-            if data is not None and publish["prune"] > 0:
-                notes.extend(_write_pruned(model, data, calibrated, publish, training, out, emit))
+            assert data is not None
+            notes.extend(_write_pruned(model, data, calibrated, publish, training, out, emit))
 
-        # While the pruned network is tuned, the quality of the others is measured.
-        for _ in in_order(lambda work: work(), [prune, judge]):
-            pass
-        variants = _opened(out)
+        if data is not None and publish["prune"] > 0:
+            # While the pruned network is tuned, the quality of the others is measured. That ends first.
+            for _ in in_order(lambda work: work(), [judge, prune]):
+                pass
+            variants = _opened(out)
         judge()
         metrics = _measure(variants, held, out)
     entries = {
@@ -236,7 +237,8 @@ def _verdicts(
 
     due = [name for name in MEASURED if name in variants and name not in known]
     found: dict[str, Verdict] = {}
-    for name, verdict in zip(due, in_order(judge, due), strict=True):
+    each = in_order if len(due) > 1 else map  # one alone has its chunks drawn at once
+    for name, verdict in zip(due, each(judge, due), strict=True):
         found[name] = found[MEASURED[name] or name] = verdict
     return found
 
