@@ -41,7 +41,7 @@ CHAPTERS = {"steps": 170, "sampling": 150, "gpu": 240, "quality": 500, "samplers
 # Run when they are named, since they train for long.
 LONG = {
     "gpu_images": 400,
-    "lifecycle": 900,
+    "lifecycle": 1500,
     "digits": 500,
     "networks": 2000,
     "fashion": 1500,
