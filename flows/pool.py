@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.agreement import key_of, origin
 from flows.executors import RETRIES, Stopped
+from flows.longest import seconds_of
 from flows.server import address
 from flows.stopping import Stoppable
 from sgm_core.cell import Emit, Job, Outcome, lookup
@@ -117,12 +118,11 @@ class PrefectPool(Stoppable):
         """Look a cell up, and remember what it cost."""
         found = lookup(job, emit)
         if found is not None:
-            # Of a cell that was trained with others the entry's seconds are those of all.
-            together = found.cell.manifest["summary"].get("trained_together", 1)
-            training = found.cell.manifest["seconds"] / together
-            seconds = found.evaluation.manifest["seconds"]
-            if job.task == EVALUATE:  # another task finds its cell trained
-                seconds += training
+            # Another task than a cell's own finds it trained.
+            whole = job.task == EVALUATE
+            seconds = (
+                seconds_of(found, "seconds") if whole else found.evaluation.manifest["seconds"]
+            )
             self._costs.setdefault(job.task, deque(maxlen=KNOWN)).append(seconds)
         return found
 

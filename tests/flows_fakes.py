@@ -11,7 +11,7 @@ from prefect.states import Failed
 
 
 class Pool:
-    """Prefect's pool whose tasks die before they reach their cell, or in Prefect itself."""
+    """Prefect's pool: a task runs when it is submitted, or dies in Prefect itself ("state")."""
 
     def __init__(self, max_workers: int) -> None:
         assert max_workers > 1  # the next cell is worked on while one is told of
