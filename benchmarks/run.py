@@ -49,6 +49,8 @@ LONG = {
 }
 BLOCK = re.compile(r"(<!-- bench: (\w+)\.(\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 Results = dict[str, Any]
+# What a part of a benchmark returns that needs bfloat16, and of which its table consists.
+EMULATED = {"skipped": "Not measured: this processor only emulates bfloat16."}
 
 
 def machine() -> dict[str, Any]:

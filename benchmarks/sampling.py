@@ -31,6 +31,7 @@ from sgm_core.model import ScoreModel
 from sgm_core.preconditioning import Preconditioning
 from sgm_core.process import make_process
 from sgm_core.space import DataSpace, describe
+from sgm_core.train.loop import has_bf16
 
 N, NFE, ROUNDS = 16, 25, 6
 SIDE = 28
@@ -138,7 +139,8 @@ def _variants(net: dict[str, Any]) -> list[dict[str, object]]:
     calls: dict[str, Callable[[], object]] = {
         name: lambda forward=forward: call(forward, nullcontext()) for name, forward in nets.items()
     }
-    calls["bfloat16"] = lambda: call(plain, torch.autocast("cpu", torch.bfloat16))
+    if has_bf16(torch.device("cpu")):
+        calls["bfloat16"] = lambda: call(plain, torch.autocast("cpu", torch.bfloat16))
     return table(cpu_seconds(calls, ROUNDS), "float32")
 
 
