@@ -99,3 +99,23 @@ def test_the_figures_of_speed_are_those_of_the_benchmarks(monkeypatch: pytest.Mo
         text = page.read_text()
         assert run.BLOCK.search(text)
         assert run.rendered(text, results) == text, page
+
+
+def test_a_processor_without_bfloat16_has_a_sentence_for_a_table(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import networks
+    import run
+    import steps
+
+    results = json.loads(run.RESULTS.read_text())
+    found = {**results["steps"]["result"], "unet_bf16": run.EMULATED}
+    tables = steps.tables(found)
+    assert tables["unet_bf16"] == run.EMULATED["skipped"] and "| ours |" in tables["unet"]
+    assert tables["summary"].splitlines()[-1] == "| the same in bf16 |  |  |  |  |"
+    steps.charts(found, tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["steps-toy.png", "steps-unet.png"]
+    raced = networks.tables({**results["networks"]["result"], "bf16": run.EMULATED})
+    assert raced["bf16"] == run.EMULATED["skipped"]
+    assert [line[:9] for line in raced["ratio"].splitlines()[2:]] == ["| float32"]
