@@ -208,8 +208,8 @@ def _write_array(out: Path, x: Any) -> None:
 
 def _write_picture(out: Path, model: Any, result: Any, columns: int | None = None) -> None:
     """Write a mosaic of images, or a scatter of the first two coordinates of points."""
-    from sgm_core.report.canvas import DARK, DPI, MADE, figure, png
-    from sgm_core.report.images import enlargement, mosaic, pixels, place
+    from sgm_core.report.canvas import DARK, DPI, MADE, figure, place, png
+    from sgm_core.report.images import enlargement, mosaic, pixels
 
     data, x = model.config["data"], result.x
     if data["kind"] == "images":

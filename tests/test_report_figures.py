@@ -14,9 +14,10 @@ from matplotlib.image import imread
 from report_fakes import Dataset, Mixture, experiment, images_data, outcome, points_data
 
 from sgm_core.report import images, points
-from sgm_core.report.canvas import LIGHT, png
+from sgm_core.report.canvas import COOL, LIGHT, png
 from sgm_core.report.curves import free_place, loss_figure, training_time_figure
-from sgm_core.report.density import close_up, overview
+from sgm_core.report.density import Window, _counts, brightness, close_up, glow, outline, overview
+from sgm_core.report.field import wedges
 from sgm_core.report.figures import cell_pictures, hero
 from sgm_core.report.images import enlargement, mosaic, pixels
 from sgm_core.report.results import read
@@ -141,6 +142,39 @@ def test_close_up_only_where_points_crowd() -> None:
     assert window.holds(clusters).mean() > 0.25
     even = np.random.default_rng(0).uniform(-1, 1, (5000, 2))
     assert close_up(even, overview(even)) is None
+
+
+def test_points_are_counted_where_they_lie() -> None:
+    window = Window(1.0, -2.0, 3.0)
+    xy = np.random.default_rng(0).uniform(-6, 6, (4000, 2))
+    edges = [[-2.0, -5.0], [4.0, 1.0], [4.0, -5.0], [1e300, 0.0]]  # corners belong to the window
+    xy = np.concatenate([xy, edges])
+    left, right, bottom, top = window.extent
+    expected, _, _ = np.histogram2d(
+        xy[:, 0], xy[:, 1], bins=17, range=((left, right), (bottom, top))
+    )
+    assert _counts(xy, window, 17).tolist() == expected.tolist()
+    dark = brightness(np.zeros((0, 2)), window, pixels=5)
+    assert not dark.any()
+
+
+def test_a_close_up_is_outlined_where_it_lies() -> None:
+    whole, near = Window(0.0, 0.0, 1.0), Window(0.5, -0.5, 0.2)
+    panel = glow(np.zeros((0, 2)), whole, COOL, pixels=100)
+    before = panel.copy()
+    outline(panel, whole, near)
+    rows, columns = np.nonzero((panel != before).any(axis=2))
+    # x from 0.3 to 0.7, y from -0.7 to -0.3, the first row on top.
+    assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == (65, 85, 65, 85)
+    assert (panel[70:80, 70:80] == before[70:80, 70:80]).all()
+
+
+def test_a_stroke_grows_from_nothing_to_its_end() -> None:
+    path = np.stack([np.linspace(0, 10, 6), np.zeros(6)], axis=1)[None]
+    (shape,) = wedges(path, 2.0)
+    widths = shape[:6, 1] - shape[:-7:-1, 1]
+    np.testing.assert_allclose(widths, np.linspace(0, 2, 6), atol=1e-9)
+    np.testing.assert_allclose(shape[6], [11.0, 0.0])  # the tip
 
 
 def test_pixels_stay_pixels() -> None:

@@ -28,6 +28,7 @@ from PIL import Image
 from sgm_core.report.words import plain
 from sgm_core.store.files import write_atomic
 
+Pixels = NDArray[np.uint8]
 DPI = 120
 FONT = "DejaVu Sans"  # shipped with matplotlib: the same letters on every machine
 LINES: tuple[tuple[float, tuple[float, ...]], ...] = (
@@ -130,6 +131,12 @@ def text(
         parse_math=False,
         **place,
     )
+
+
+def place(drawn: Figure, sheet: Pixels, left: float, top: float) -> None:
+    """Show pixels (H, W, 3) at their own size; `left` and `top` in pixels from the upper left corner."""
+    height = drawn.get_size_inches()[1] * DPI
+    drawn.figimage(sheet, round(left), round(height - top - len(sheet)), origin="upper")
 
 
 def frame(axes: Axes, ground: Ground) -> None:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox, IdentityTransform
 from numpy.typing import NDArray
 
-from sgm_core.report.canvas import COOL, DARK, figure, frame, level, text
+from sgm_core.report.canvas import COOL, DARK, DPI, figure, level, place, text
 from sgm_core.report.density import CLOSE, EDGE, Window, close_up, finite, glow, outline, overview
 from sgm_core.report.trace import Trace, pick
 from sgm_core.report.words import plain
 
 Array = NDArray[np.float64]
+THICK = 3.6  # pixels at the end of a stroke
+BLUR = 2.2 / 260  # of the density below the strokes, as a share of the panel's side
 FIELD: Colormap = LinearSegmentedColormap.from_list(
     "field", colormaps["plasma"](np.linspace(0.34, 1.0, 128))
 )
@@ -46,11 +49,10 @@ def field_figure(model: Any, trace: Trace, meta: dict[str, Any], real: Array) ->
     norm = shared_norm([field for _, _, field in fields])
     for column, (moment, window, field) in enumerate(fields):
         x = EDGE + column * (side + gap)
-        axes = drawn.add_axes((x / width, EDGE / height, side / width, side / height))
-        draw_field(axes, trace.x, moment.sigma, meta, window, field, norm)
         closer = column + 1 < len(fields) and fields[column + 1][1] is not window
-        if near is not None and closer:
-            outline(axes, near, DARK.ink)
+        spot = Spot(x * DPI, 0.46 * DPI, round(side * DPI))
+        mark = near if closer else None
+        draw_field(drawn, spot, trace.x, moment.sigma, meta, window, field, norm, mark)
         words = level(moment.sigma, first=True) + (", close-up" if window is near else "")
         text(drawn, x / width, 1 - 0.30 / height, words, DARK, size=13, weight="bold")
     place = (1 - (bar - 0.16) / width, 0.12, 0.12 / width, 0.62)
@@ -74,49 +76,67 @@ def shared_norm(fields: Sequence[Array]) -> Normalize:
     return Normalize(float(low), float(max(high, low + 0.1)))
 
 
+@dataclass(frozen=True)
+class Spot:
+    """A square of a figure: its upper left corner, from that of the figure, and its side, in pixels."""
+
+    left: float
+    top: float
+    side: int
+
+
 def draw_field(
-    axes: Axes,
+    drawn: Figure,
+    spot: Spot,
     made: Array,
     sigma: float,
     meta: dict[str, Any],
     window: Window,
     field: Array,
     norm: Normalize,
+    near: Window | None = None,
     across: int = 21,
 ) -> None:
     """Strokes along the score, coloured by log norm, over the density of the noised samples.
 
-    A stroke starts thin and ends thick: it points to where the density rises.
+    A stroke starts thin and ends thick: it points to where the density rises. `near` is outlined.
     """
     rng = np.random.default_rng(0)
     points = np.repeat(finite(made), max(1, 200_000 // max(len(made), 1)), axis=0)
     scale = np.asarray(meta["scale"], dtype=np.float64)
     noised = points + sigma * scale * rng.standard_normal(points.shape)
-    glow(axes, noised, window, COOL, pixels=260, blur=2.2, strength=0.55)
+    blur = BLUR * spot.side
+    panel = glow(noised, window, COOL, pixels=spot.side, blur=blur, strength=0.55)
+    if near is not None:
+        outline(panel, window, near)
+    place(drawn, panel, spot.left, spot.top)
     paths = strokes(field, window, across)
     tall, wide = field.shape[:2]
     size = _log_size(field)
-    middle = paths[:, paths.shape[1] // 2]
-    cell = _cells(middle, window, tall, wide).round().astype(int)
-    colours = FIELD(norm(size[cell[:, 1], cell[:, 0]]))
-    pieces = np.stack([paths[:, :-1], paths[:, 1:]], axis=2)
-    count = pieces.shape[1]
-    rising = np.linspace(0.0, 1.0, count)
-    ink = np.repeat(colours[:, None], count, axis=1)
-    ink[..., 3] = 0.12 + 0.88 * rising
-    axes.add_collection(
-        LineCollection(
-            list(pieces.reshape(-1, 2, 2)),
-            colors=ink.reshape(-1, 4),
-            linewidths=np.tile(0.5 + 1.5 * rising, len(paths)),
-            capstyle="round",
-        ),
-        autolim=False,
+    cell = _cells(paths[:, paths.shape[1] // 2], window, tall, wide).round().astype(int)
+    left, _, bottom, _ = window.extent
+    low = drawn.get_size_inches()[1] * DPI - spot.top - spot.side
+    unit = spot.side / (2 * window.half)
+    there = (paths - np.array([left, bottom])) * unit + np.array([spot.left, low])
+    shapes = PolyCollection(
+        wedges(there, THICK),  # type: ignore[arg-type]  # an array is its fast way
+        facecolors=FIELD(norm(size[cell[:, 1], cell[:, 0]]), alpha=0.92),
+        linewidths=0,
+        transform=IdentityTransform(),
     )
-    left, right, bottom, top = window.extent
-    axes.set_xlim(left, right)
-    axes.set_ylim(bottom, top)
-    frame(axes, DARK)
+    shapes.set_clip_box(Bbox.from_bounds(spot.left, low, spot.side, spot.side))
+    drawn.add_artist(shapes)
+
+
+def wedges(paths: Array, thick: float) -> Array:
+    """Outlines of strokes along paths (n, points, 2) that grow from nothing to `thick`:
+    (n, 2 points + 1, 2), round at the end."""
+    along = np.gradient(paths, axis=1)
+    along /= np.hypot(along[..., 0], along[..., 1])[..., None] + 1e-12
+    across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
+    half = 0.5 * thick * np.linspace(0.0, 1.0, paths.shape[1])[:, None]
+    tip = paths[:, -1:] + 0.5 * thick * along[:, -1:]
+    return np.concatenate([paths + half * across, tip, (paths - half * across)[:, ::-1]], axis=1)
 
 
 def strokes(field: Array, window: Window, across: int, points: int = 15) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sgm_core.report import field, images, points
-from sgm_core.report.canvas import COOL, DARK, DPI, MADE, REAL, figure, level, save, text
+from sgm_core.report.canvas import COOL, DARK, DPI, MADE, REAL, figure, level, place, save, text
 from sgm_core.report.density import EDGE, close_up, finite, glow, overview
 from sgm_core.report.trace import Trace, pick, record
 
@@ -90,8 +90,8 @@ def _hero_points(model: Any, trace: Trace, meta: dict[str, Any], real: Any) -> F
     real = finite(real)
     whole = overview(real)
     near = close_up(real, whole)
-    low, square = edge / height, (band / width, band / height)
-    glow(drawn.add_axes((edge / width, low, *square)), real, whole, COOL, pixels=460, blur=0.8)
+    pixels = round(band * DPI)
+    place(drawn, glow(real, whole, COOL, pixels=pixels, blur=0.8), edge * DPI, top * DPI)
     start = edge + band + 0.24
     points.panels(drawn, moments, meta, real, left=start, bottom=edge, side=side, gap=gap, size=13)
     right = 1 - (band + edge) / width
@@ -101,7 +101,8 @@ def _hero_points(model: Any, trace: Trace, meta: dict[str, Any], real: Any) -> F
     at = pick(trace.moments, 1, high=wanted, low=wanted)[0]
     grid = field.score_grid(model, at.t, window)
     field.draw_field(
-        drawn.add_axes((right, low, *square)),
+        drawn,
+        field.Spot(right * width * DPI, top * DPI, pixels),
         trace.x,
         at.sigma,
         meta,
@@ -133,8 +134,8 @@ def _hero_images(trace: Trace, meta: dict[str, Any], real: Any) -> Figure:
     width, height = starts[2] + block + edge, top + 2 * tall + between + edge
     drawn = figure(width / DPI, height / DPI, DARK)
     for left, pair in zip(starts, (data, (states, predictions), made), strict=True):
-        images.place(drawn, pair[0], left, top)
-        images.place(drawn, pair[1], left, top + tall + between)
+        place(drawn, pair[0], left, top)
+        place(drawn, pair[1], left, top + tall + between)
     line = 1 - 36 / height
     step = (states.shape[1] + images.GAP) / max(len(sigmas), 1)
     for column, sigma in enumerate(sigmas):

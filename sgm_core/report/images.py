@@ -13,11 +13,21 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sgm_core.report.canvas import DARK, DPI, MADE, REAL, figure, level, rgb, text
+from sgm_core.report.canvas import (
+    DARK,
+    DPI,
+    MADE,
+    REAL,
+    Pixels,
+    figure,
+    level,
+    place,
+    rgb,
+    text,
+)
 from sgm_core.report.trace import Trace, normalised, pick
 
 Array = NDArray[np.float64]
-Pixels = NDArray[np.uint8]
 GAP = 4  # pixels between the images of a mosaic
 
 
@@ -53,18 +63,6 @@ def mosaic(images: Pixels, columns: int, scale: int) -> Pixels:
 def enlargement(shape: Sequence[int], target: int) -> int:
     """The whole factor that brings the longer side nearest to `target` pixels, at least 1."""
     return max(1, round(target / max(shape[-2:])))
-
-
-def place(drawn: Figure, sheet: Pixels, left: float, top: float) -> None:
-    """Show a mosaic at its own size; `left` and `top` in pixels from the upper left corner."""
-    width, height = drawn.get_size_inches() * DPI
-    tall, wide = sheet.shape[:2]
-    axes = drawn.add_axes(
-        (left / width, 1 - (top + tall) / height, wide / width, tall / height), frameon=False
-    )
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.imshow(sheet, interpolation="none", aspect="auto")
 
 
 def samples_figure(

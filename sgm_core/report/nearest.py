@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sgm_core.report.canvas import DARK, DPI, MADE, REAL, figure, save, text
-from sgm_core.report.images import enlargement, mosaic, pixels, place
+from sgm_core.report.canvas import DARK, DPI, MADE, REAL, figure, place, save, text
+from sgm_core.report.images import enlargement, mosaic, pixels
 from sgm_core.report.words import measured
 
 Array = NDArray[Any]

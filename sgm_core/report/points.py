@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from sgm_core.report.canvas import (
     COOL,
     DARK,
+    DPI,
     MADE,
     REAL,
     WARM,
     figure,
     frame,
     level,
+    place,
     spaced,
     text,
 )
@@ -69,11 +71,12 @@ def samples_figure(real: Array, made: Array) -> Figure:
     windows = [whole, near] if near else [whole]
     for index, window in enumerate(windows):
         for second, (points, colours, hue, title) in enumerate(both):
-            left, span = places[2 * index + second]
-            axes = drawn.add_axes((left, EDGE / height, span, side / height))
-            glow(axes, points, window, colours, strength=1.0 if index == 0 else 1.3)
+            left = places[2 * index + second][0]
+            strength = 1.0 if index == 0 else 1.3
+            panel = glow(points, window, colours, pixels=round(side * DPI), strength=strength)
             if near and index == 0:
-                outline(axes, near, DARK.ink)
+                outline(panel, whole, near)
+            place(drawn, panel, left * width * DPI, 0.46 * DPI)
             words = f"{title}, {len(points):,} points" if index == 0 else f"{title}, close-up"
             if not len(points):
                 words = f"{title}: none is finite"
@@ -127,11 +130,11 @@ def panels(
             (bottom + side + gap, normalised(moment, meta), COOL),
             (bottom, moment.x0, WARM),
         ):
-            axes = drawn.add_axes((x / width, y / height, side / width, side / height))
             xy = plane(finite(points))
-            glow(axes, xy, window, colours, pixels=240, blur=0.8)
+            panel = glow(xy, window, colours, pixels=round(side * DPI), blur=0.8)
             if near is not None and window is whole and _last_wide(moments, column, near, unit):
-                outline(axes, near, DARK.ink)
+                outline(panel, whole, near)
+            place(drawn, panel, x * DPI, (height - y - side) * DPI)
         words = level(moment.sigma, first=column == 0)
         top = (bottom + 2 * side + gap + 0.12) / height
         text(drawn, (x + side / 2) / width, top, words, DARK, size=size, ha="center")

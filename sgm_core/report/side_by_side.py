@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from sgm_core.report import images, points
-from sgm_core.report.canvas import DARK, DPI, MADE, figure, frame, text
+from sgm_core.report.canvas import DARK, DPI, MADE, figure, frame, place, text
 from sgm_core.report.density import finite, overview
 from sgm_core.report.results import Result
 from sgm_core.report.tiles import samples_of
@@ -50,7 +50,7 @@ def _rows(shown: Sequence[Result], clouds: Sequence[Array]) -> Figure:
     drawn = figure(width / DPI, height / DPI, DARK)
     for row, (result, sheet) in enumerate(zip(shown, sheets, strict=True)):
         y = top + row * (tall + gap)
-        images.place(drawn, sheet, left, y)
+        place(drawn, sheet, left, y)
         middle = 1 - (y + tall / 2) / height
         text(drawn, (left - 12) / width, middle, result.name, DARK, colour=MADE, size=10.5,
              ha="right", va="center")  # fmt: skip

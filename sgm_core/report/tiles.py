@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from sgm_core.errors import SgmError
 from sgm_core.report import images, points
 from sgm_core.report.canvas import DARK, WARM, encoded, rgb
-from sgm_core.report.density import Window, brightness, close_up, finite, overview
+from sgm_core.report.density import close_up, finite, glow, overview
 from sgm_core.report.results import Result
 
 POINTS = 10_000
@@ -65,14 +65,8 @@ def _clouds(clouds: Sequence[NDArray[np.float64]]) -> list[bytes]:
     near = close_up(plane(known), whole)
     windows = [whole, near] if near else [whole]
     return [
-        encoded(np.concatenate([_panel(plane(x), window) for window in windows], axis=1))
+        encoded(
+            np.concatenate([glow(plane(x), w, WARM, pixels=SIDE, blur=1.1) for w in windows], 1)
+        )
         for x in clouds
     ]
-
-
-def _panel(xy: NDArray[np.float64], window: Window) -> NDArray[np.uint8]:
-    """Points as light in a square with a hairline round it; pixels, since there may be many panels."""
-    light = brightness(xy, window, pixels=SIDE, blur=1.1)[::-1]
-    drawn = np.array(WARM(light, bytes=True)[..., :3])
-    drawn[[0, -1]] = drawn[:, [0, -1]] = rgb(DARK.line)
-    return drawn
