@@ -14,7 +14,9 @@ each measured), the same for any number of cells: it is measured apart, once, at
 it the body of a nightly run, in which nothing is left to do.
 
 Wall time on shared cores varies threefold; CPU seconds (of all processes that the command starts, and of
-the workers of a pool) vary little.
+the workers of a pool) vary little on one machine, and by a factor of three between machines. So the CPU
+seconds that the libraries' bare imports take, each in a process of its own, are told beside them: what the
+first cell costs is mostly that.
 """
 
 from __future__ import annotations
@@ -57,6 +59,8 @@ experiments:
 """
 
 
+# What this command (two of them), its workers and Prefect's server cannot do without.
+LIBRARIES = ("prefect", "mlflow", "torch", "prefect.server.api.server")
 NIGHT = """\
 from flows.project import Project
 from flows.embedded import Embedded
@@ -84,6 +88,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=2, help="cells at once")
     parser.add_argument("--pool", action="store_true", help="through a Prefect server's work pool")
     given = parser.parse_args()
+    print(_imports(), flush=True)
     rows = []
     with tempfile.TemporaryDirectory(prefix="sgm-overhead-") as name:
         for cells in given.cells:
@@ -105,6 +110,18 @@ def main() -> None:
             print(f"overhead: {once:.1f} {unit} once, {per_cell:.2f} {unit} a cell")
         held = ", ".join(f"{row['first'].memory / 2**20:.0f} ({row['cells']})" for row in rows)
         print(f"parent's memory at most, MiB (cells): {held}")
+
+
+def _imports() -> str:
+    """CPU seconds of importing each library, the second time."""
+    told = {}
+    for name in LIBRARIES:
+        for _ in range(2):
+            before = _cpu()
+            subprocess.run([sys.executable, "-c", f"import {name}"], env=_environment(), check=True)
+            told[name] = _cpu() - before
+    each = ", ".join(f"{name} {seconds:.1f}" for name, seconds in told.items())
+    return f"bare imports: {sum(told.values()):.1f} CPU s ({each})"
 
 
 def _published(folder: Path, variables: dict[str, str]) -> str:

@@ -117,7 +117,9 @@ def compared_samplers(config: ExperimentConfig, searched: Searched) -> list[Job]
 
     Empty if no cell is chosen or no sampler is asked for.
     """
-    name = searched.choice(config).cell if searched.finals else None
+    if not searched.finals or config.evaluation.samplers == ():
+        return []
+    name = searched.choice(config).cell
     if name is None:
         return []
     job, outcome = searched.jobs[name], searched.finals[name]

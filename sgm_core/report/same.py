@@ -8,11 +8,15 @@ A reader of equal rows would look for a fault where there is none.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+Row = Mapping[Any, Any] | pd.Series  # of a leaderboard
 CLOSE = 1e-3  # relative; the order of float32 operations differs between processes
 
 
@@ -28,10 +32,12 @@ def same_results(frame: pd.DataFrame, metrics: list[str], parametrisation: str) 
     """
     if parametrisation != "edm":
         return ""
-    pairs = set()
-    done = frame[frame["status"] != "failed"]
-    for _, cells in done.groupby(["net", "seed"]):
-        for (_, a), (_, b) in combinations(cells.iterrows(), 2):
+    pairs, groups = set(), defaultdict(list)
+    for row in frame.to_dict("records"):  # a thousand times as fast as rows of a frame
+        if row["status"] != "failed":
+            groups[row["net"], row["seed"]].append(row)
+    for cells in groups.values():
+        for a, b in combinations(cells, 2):
             if a["process"] != b["process"] and alike(a, b, metrics):
                 pairs.add(" and ".join(sorted((a["process"], b["process"]))))
     if not pairs:
@@ -43,7 +49,7 @@ def same_results(frame: pd.DataFrame, metrics: list[str], parametrisation: str) 
     )
 
 
-def alike(a: pd.Series, b: pd.Series, metrics: list[str]) -> bool:
+def alike(a: Row, b: Row, metrics: list[str]) -> bool:
     """Tell whether two rows of a leaderboard have equal weights, or equal results on both splits."""
     if a["weights_sha256"] and a["weights_sha256"] == b["weights_sha256"]:
         return True
