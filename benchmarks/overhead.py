@@ -59,7 +59,7 @@ experiments:
 """
 
 
-# What this command (two of them), its workers and Prefect's server cannot do without.
+# What a command, its workers (torch) and Prefect's server cannot do without.
 LIBRARIES = ("prefect", "mlflow", "torch", "prefect.server.api.server")
 NIGHT = """\
 from flows.project import Project

@@ -14,8 +14,8 @@ CHAPTERS gives its name and about how many CPU seconds it takes. `results.json` 
 `measure` returned, when and on what machine. In docs/performance.md and README.md the lines between
 `<!-- bench: MODULE.TABLE -->` and `<!-- /bench -->` are replaced by that table: the text around them is
 written by hand, every number in them is measured. A module that cannot run on this machine (no GPU)
-returns {"skipped": "one sentence"}: what was measured elsewhere stays, and without it a table is that
-sentence.
+returns {"skipped": "one sentence"}, or has that for a part of its result: what was measured elsewhere
+stays, and without it a table is that sentence.
 """
 
 from __future__ import annotations
@@ -83,6 +83,24 @@ def measured(name: str) -> dict[str, Any]:
     return {"result": result, "date": today, "seconds": seconds, "machine": machine()}
 
 
+def kept(before: dict[str, Any] | None, found: dict[str, Any]) -> dict[str, Any]:
+    """Return what was found; a part that this machine cannot measure stays as another one measured it,
+    with `elsewhere` telling when and on what."""
+    for part, value in found["result"].items():
+        old = (before or {"result": {}})["result"].get(part)
+        if (
+            before
+            and old
+            and "skipped" not in old
+            and isinstance(value, dict)
+            and "skipped" in value
+        ):
+            found["result"][part] = old
+            place = {"date": before["date"], "machine": before["machine"]}
+            found.setdefault("elsewhere", {})[part] = before.get("elsewhere", {}).get(part, place)
+    return found
+
+
 def rendered(text: str, results: Results) -> str:
     """Put the tables into a page; a block whose benchmark never ran stays as it is."""
 
@@ -129,7 +147,7 @@ def main() -> None:
             print(words, flush=True)
             if name in results:
                 continue
-        results[name] = found
+        results[name] = kept(results.get(name), found)
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     sys.path.insert(0, str(HERE))
     PICTURES.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,8 @@ from control_champion import Array, Champion, colourful
 from PIL import Image
 
 from sgm_core.control.api import colourise, edit, inpaint, interpolate
-from sgm_core.report.canvas import DARK, DPI, MADE, REAL, figure, save, text
-from sgm_core.report.images import GAP, mosaic, pixels, place
+from sgm_core.report.canvas import DARK, DPI, MADE, REAL, figure, place, save, text
+from sgm_core.report.images import GAP, mosaic, pixels
 
 IMAGES = Path(__file__).resolve().parent / "images" / "control"
 HIDDEN = np.array([31, 58, 110], dtype=np.uint8)  # what an inpainting does not see

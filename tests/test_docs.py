@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,3 +120,19 @@ def test_a_processor_without_bfloat16_has_a_sentence_for_a_table(
     raced = networks.tables({**results["networks"]["result"], "bf16": run.EMULATED})
     assert raced["bf16"] == run.EMULATED["skipped"]
     assert [line[:9] for line in raced["ratio"].splitlines()[2:]] == ["| float32"]
+
+
+def test_what_another_machine_measured_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import run
+
+    def entry(day: str, **parts: object) -> dict[str, Any]:
+        return {"result": {"toy": {"rows": [day]}, **parts}, "date": day, "machine": {"of": day}}
+
+    first = entry("1", bf16={"rows": [1]}, words=["no part"])
+    second = run.kept(first, entry("2", bf16=run.EMULATED, words=[]))
+    assert second["result"] == {"toy": {"rows": ["2"]}, "bf16": {"rows": [1]}, "words": []}
+    third = run.kept(second, entry("3", bf16=run.EMULATED))
+    assert third["elsewhere"] == {"bf16": {"date": "1", "machine": {"of": "1"}}}
+    assert "elsewhere" not in run.kept(third, entry("4", bf16={"rows": [4]}))
+    assert run.kept(None, entry("5", bf16=run.EMULATED))["result"]["bf16"] == run.EMULATED

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from PIL import Image
 from report_fakes import Dataset, Mixture, experiment, images_data, outcome, points_data
 
 from sgm_core.report import images, points
-from sgm_core.report.canvas import COOL, LIGHT, png
+from sgm_core.report.canvas import COOL, DARK, LIGHT, figure, place, png, rgb
 from sgm_core.report.curves import free_place, loss_figure, training_time_figure
 from sgm_core.report.density import Window, _counts, brightness, close_up, glow, outline, overview
-from sgm_core.report.field import wedges
+from sgm_core.report.field import Spot, draw_field, field_figure, wedges
 from sgm_core.report.figures import cell_pictures, hero
 from sgm_core.report.images import enlargement, mosaic, pixels
 from sgm_core.report.results import read
@@ -154,8 +158,84 @@ def test_points_are_counted_where_they_lie() -> None:
         xy[:, 0], xy[:, 1], bins=17, range=((left, right), (bottom, top))
     )
     assert _counts(xy, window, 17).tolist() == expected.tolist()
-    dark = brightness(np.zeros((0, 2)), window, pixels=5)
+    dark = brightness(np.zeros((0, 2)), window, pixels=5, blur=0.9)
     assert not dark.any()
+
+
+def pixels_of(drawn: Figure) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png(drawn))))
+
+
+def test_pixels_are_placed_where_they_belong() -> None:
+    sheet = np.random.default_rng(0).integers(0, 255, (30, 50, 3)).astype(np.uint8)
+    drawn = figure(2.0, 1.0, DARK)
+    place(drawn, sheet, 40, 25)
+    found = pixels_of(drawn)
+    assert (found[25:55, 40:90] == sheet).all()
+    found = found.copy()
+    found[25:55, 40:90] = found[0, 0]
+    assert (found == found[0, 0]).all()
+
+
+def test_a_point_shines_where_it_lies() -> None:
+    panel = glow(np.array([[-0.5, 0.7]]), Window(0.0, 0.0, 1.0), COOL, pixels=101)
+    inside = panel[1:-1, 1:-1].astype(int).sum(axis=2)
+    row, column = np.unravel_index(int(inside.argmax()), inside.shape)
+    assert (row + 1, column + 1) == (15, 25)  # y = 0.7 is 15 % from the top
+
+
+def test_points_look_alike_in_panels_of_any_size() -> None:
+    xy = np.random.default_rng(0).uniform(-1, 1, (300, 2))
+    small, large = (
+        (glow(xy, Window(0.0, 0.0, 1.0), COOL, pixels=side, blur=0.01).max(axis=2) > 128).mean()
+        for side in (120, 480)
+    )
+    assert small == pytest.approx(large, rel=0.1)
+
+
+def test_strokes_point_along_the_field_and_stay_in_their_panel() -> None:
+    window, spot = Window(0.0, 0.0, 1.0), Spot(30, 40, 180)
+    field = np.zeros((44, 44, 2))
+    field[..., 0] = 1.0
+    drawn = figure(2.0, 2.0, DARK)
+    far = np.full((10, 2), 9.0)
+    draw_field(drawn, spot, far, 0.01, points_data().meta, window, field, Normalize(-1, 1))
+    red = pixels_of(drawn)[..., 0].astype(int)
+    lit = red > 150  # no ground, panel or hairline is
+    rows, columns = np.nonzero(lit)
+    assert rows.min() > 40 and rows.max() < 40 + 179
+    assert columns.min() > 30 and columns.max() < 30 + 179
+    for part in np.array_split(lit[41:219, 31:209], 4, axis=0):
+        for quarter in np.array_split(part, 4, axis=1):
+            assert 0.02 < quarter.mean() < 0.5
+    # A stroke is 7 times as long as it is thick, along x.
+    assert lit.any(axis=1)[41:219].mean() < 0.7 and lit.any(axis=0)[31:209].all()
+
+
+def test_close_ups_are_outlined_in_the_pictures() -> None:
+    data = points_data(5000)
+    real = data.x.astype(float)
+    trace = record(Mixture(data), 400)
+    side = {"samples": 440, "trajectory": 211}
+    for name, drawn in (
+        ("samples", points.samples_figure(real, real)),
+        ("trajectory", points.trajectory_figure(trace, data.meta, real)),
+    ):
+        ink = (pixels_of(drawn) == rgb(DARK.ink)).all(axis=2)[57:]
+        # The outline is as long as the close-up, 18 % of a panel, less what lies outside.
+        runs = [len(run) for row in ink for run in "".join(map(str, row.astype(int))).split("0")]
+        assert 0.14 * side[name] < max(runs) < 0.19 * side[name]
+
+
+def test_a_row_of_few_panels_has_small_ones() -> None:
+    data = points_data()
+    trace = record(Mixture(data), 400)
+    few = replace(trace, moments=trace.moments[-1:])
+    for drawn in (
+        points.trajectory_figure(few, data.meta, data.x.astype(float)),
+        field_figure(Mixture(data), few, data.meta, data.x.astype(float)),
+    ):
+        assert drawn is not None and drawn.get_size_inches().max() < 9
 
 
 def test_a_close_up_is_outlined_where_it_lies() -> None:

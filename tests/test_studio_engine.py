@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -281,23 +282,22 @@ def test_kernels_are_exact(bench: Bench, kind: str) -> None:
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_gradients_are_those_of_pytorch(bench: Bench, name: str) -> None:
-    model = bench.models[name]
+    """PyTorch's in float64: its own float32 errs as much as the page's, and not alike on all processors."""
+    model, net = bench.models[name], deepcopy(bench.models[name].net).double()
     answer = bench.answer(("gradient", name))
-    given = network_inputs(model)
-    target = torch.randn(8, *model.shape, generator=torch.Generator().manual_seed(1))
-    weight = torch.arange(1.0, 9.0)
-    batch = Batch(given["inputs"], given["sigma"], target, weight)  # type: ignore[arg-type]
-    loss = batch.loss(model.net(**given))
-    model.net.zero_grad()
+    given = {k: v.double() if k != "labels" else v for k, v in network_inputs(model).items()}
+    target = torch.randn(8, *model.shape, generator=torch.Generator().manual_seed(1)).double()
+    weight = torch.arange(1.0, 9.0).double()
+    loss = Batch(given["inputs"], given["sigma"], target, weight).loss(net(**given))  # type: ignore[arg-type]
     loss.backward()
     assert answer["loss"] == pytest.approx(loss.item(), rel=1e-5)
-    gradients = {n: p.grad.numpy() for n, p in model.net.named_parameters() if p.grad is not None}
+    gradients = {n: p.grad.numpy() for n, p in net.named_parameters() if p.grad is not None}
     # What is zero but for rounding (a bias that a normalisation takes away) has no relative error.
     least = 1e-4 * max(np.abs(g).max() for g in gradients.values())
     for weights, expected in gradients.items():
-        found = floats(answer["gradients"][weights], expected.shape)
-        error = np.abs(found - expected).max() / max(least, np.abs(expected).max())
-        assert error < 1e-3, (weights, error)
+        found, size = floats(answer["gradients"][weights], expected.shape), np.abs(expected).max()
+        error = np.abs(found - expected).max() / max(least, size)
+        assert error < (1e-5 if size > least else 1e-3), (weights, error)
 
 
 def test_training_times_and_weights(bench: Bench) -> None:

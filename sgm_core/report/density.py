@@ -19,6 +19,7 @@ from sgm_core.report.canvas import DARK, Pixels, rgb
 Array = NDArray[np.float64]
 CLOSE = 0.25  # a close-up is shown where the noise is below this share of its half side
 EDGE = 0.12  # inches round a figure
+MOST = 3.7  # inches of a panel of points, however few there are in a row
 LINE = 2  # pixels of the outline of a close-up
 
 
@@ -32,7 +33,7 @@ class Window:
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        """(left, right, bottom, top), as imshow wants it."""
+        """(left, right, bottom, top)."""
         return (self.x - self.half, self.x + self.half, self.y - self.half, self.y + self.half)
 
     def holds(self, xy: Array) -> NDArray[np.bool_]:
@@ -72,9 +73,10 @@ def close_up(xy: Array, whole: Window, share: float = 0.18) -> Window | None:
 
 
 def brightness(
-    xy: Array, window: Window, *, pixels: int, blur: float = 0.9, strength: float = 1.0
+    xy: Array, window: Window, *, pixels: int, blur: float, strength: float = 1.0
 ) -> Array:
-    """Return the points of a window as light from 0 to 1, (pixels, pixels), the lowest row first."""
+    """Return the points of a window as light from 0 to 1, (pixels, pixels), the lowest row first;
+    `blur` in pixels."""
     light = gaussian_filter(_counts(xy, window, pixels).T, sigma=blur)
     lit = light[light > light.max() * 0.02] if light.max() > 0 else light.reshape(-1)[:0]
     reference = float(np.quantile(lit, 0.70)) if lit.size else 1.0
@@ -87,14 +89,15 @@ def glow(
     colours: Colormap,
     *,
     pixels: int,
-    blur: float = 0.9,
+    blur: float = 0.0022,
     strength: float = 1.0,
 ) -> Pixels:
     """Draw the points of a window as light on dark with a hairline round it, (pixels, pixels, 3).
 
-    Pixels and not axes: a figure has up to sixteen panels, and axes take 10 ms each.
+    `blur` is a share of the side: a point looks the same in a panel of any size. Pixels and not axes: a
+    figure has up to sixteen panels, and axes take 10 ms each.
     """
-    light = brightness(xy, window, pixels=pixels, blur=blur, strength=strength)[::-1]
+    light = brightness(xy, window, pixels=pixels, blur=blur * pixels, strength=strength)[::-1]
     panel = np.array(colours(light, bytes=True)[..., :3])
     panel[[0, -1]] = panel[:, [0, -1]] = rgb(DARK.line)
     return panel
@@ -121,8 +124,8 @@ def _counts(xy: Array, window: Window, bins: int) -> Array:
     """How many points lie in each square of a window, (bins, bins), x first."""
     left, _, bottom, _ = window.extent
     inside = xy[window.holds(xy)]
-    place = (inside - np.array([left, bottom])) * (bins / (2 * window.half))
-    cell = np.clip(place.astype(np.intp), 0, bins - 1)  # the upper edges belong to the last square
+    unit = (inside - np.array([left, bottom])) * (bins / (2 * window.half))
+    cell = np.clip(unit.astype(np.intp), 0, bins - 1)  # the upper edges belong to the last square
     found = np.bincount(cell[:, 0] * bins + cell[:, 1], minlength=bins * bins)
     return found.reshape(bins, bins).astype(np.float64)
 

@@ -17,7 +17,17 @@ from matplotlib.transforms import Bbox, IdentityTransform
 from numpy.typing import NDArray
 
 from sgm_core.report.canvas import COOL, DARK, DPI, figure, level, place, text
-from sgm_core.report.density import CLOSE, EDGE, Window, close_up, finite, glow, outline, overview
+from sgm_core.report.density import (
+    CLOSE,
+    EDGE,
+    MOST,
+    Window,
+    close_up,
+    finite,
+    glow,
+    outline,
+    overview,
+)
 from sgm_core.report.trace import Trace, pick
 from sgm_core.report.words import plain
 
@@ -38,8 +48,9 @@ def field_figure(model: Any, trace: Trace, meta: dict[str, Any], real: Array) ->
     whole = overview(real)
     near = close_up(real, whole)
     unit = float(np.mean(np.asarray(meta["scale"], dtype=np.float64)))
-    width, gap, bar = 15.2, 0.10, 0.95
-    side = (width - EDGE - bar - gap * (len(moments) - 1)) / len(moments)
+    gap, bar, count = 0.10, 0.95, len(moments)
+    side = min(MOST, (15.2 - EDGE - bar - gap * (count - 1)) / count)
+    width = EDGE + bar + count * side + (count - 1) * gap
     drawn = figure(width, side + 0.46 + EDGE, DARK)
     height = drawn.get_size_inches()[1]
     fields = []
@@ -55,8 +66,7 @@ def field_figure(model: Any, trace: Trace, meta: dict[str, Any], real: Array) ->
         draw_field(drawn, spot, trace.x, moment.sigma, meta, window, field, norm, mark)
         words = level(moment.sigma, first=True) + (", close-up" if window is near else "")
         text(drawn, x / width, 1 - 0.30 / height, words, DARK, size=13, weight="bold")
-    place = (1 - (bar - 0.16) / width, 0.12, 0.12 / width, 0.62)
-    _colour_bar(drawn, place, norm)
+    _colour_bar(drawn, (1 - (bar - 0.16) / width, 0.12, 0.12 / width, 0.62), norm)
     return drawn
 
 
@@ -105,8 +115,7 @@ def draw_field(
     points = np.repeat(finite(made), max(1, 200_000 // max(len(made), 1)), axis=0)
     scale = np.asarray(meta["scale"], dtype=np.float64)
     noised = points + sigma * scale * rng.standard_normal(points.shape)
-    blur = BLUR * spot.side
-    panel = glow(noised, window, COOL, pixels=spot.side, blur=blur, strength=0.55)
+    panel = glow(noised, window, COOL, pixels=spot.side, blur=BLUR, strength=0.55)
     if near is not None:
         outline(panel, window, near)
     place(drawn, panel, spot.left, spot.top)
@@ -124,7 +133,8 @@ def draw_field(
         linewidths=0,
         transform=IdentityTransform(),
     )
-    shapes.set_clip_box(Bbox.from_bounds(spot.left, low, spot.side, spot.side))
+    inner = spot.side - 2  # the hairline stays whole
+    shapes.set_clip_box(Bbox.from_bounds(spot.left + 1, low + 1, inner, inner))
     drawn.add_artist(shapes)
 
 
@@ -189,8 +199,8 @@ def _log_size(field: Array) -> Array:
     return np.asarray(np.log10(np.hypot(field[..., 0], field[..., 1]) + 1e-12))
 
 
-def _colour_bar(drawn: Figure, place: tuple[float, float, float, float], norm: Normalize) -> None:
-    axes = drawn.add_axes(place)
+def _colour_bar(drawn: Figure, where: tuple[float, float, float, float], norm: Normalize) -> None:
+    axes = drawn.add_axes(where)
     bar = drawn.colorbar(ScalarMappable(norm, FIELD), cax=axes)
     bar.outline.set_visible(False)
     ticks = np.arange(math.ceil(norm.vmin or 0), math.floor(norm.vmax or 0) + 1)

@@ -91,7 +91,7 @@ def _hero_points(model: Any, trace: Trace, meta: dict[str, Any], real: Any) -> F
     whole = overview(real)
     near = close_up(real, whole)
     pixels = round(band * DPI)
-    place(drawn, glow(real, whole, COOL, pixels=pixels, blur=0.8), edge * DPI, top * DPI)
+    place(drawn, glow(real, whole, COOL, pixels=pixels, blur=0.8 / 460), edge * DPI, top * DPI)
     start = edge + band + 0.24
     points.panels(drawn, moments, meta, real, left=start, bottom=edge, side=side, gap=gap, size=13)
     right = 1 - (band + edge) / width

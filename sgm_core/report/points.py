@@ -28,11 +28,22 @@ from sgm_core.report.canvas import (
     spaced,
     text,
 )
-from sgm_core.report.density import CLOSE, EDGE, Window, close_up, finite, glow, outline, overview
+from sgm_core.report.density import (
+    CLOSE,
+    EDGE,
+    MOST,
+    Window,
+    close_up,
+    finite,
+    glow,
+    outline,
+    overview,
+)
 from sgm_core.report.trace import Moment, Trace, normalised, pick
 
 Array = NDArray[np.float64]
 Project = Callable[[Array], Array]
+BLUR = 0.8 / 240  # of the points in a row of panels, as a share of a panel's side
 
 
 def projection(real: Array) -> Project:
@@ -89,8 +100,8 @@ def trajectory_figure(trace: Trace, meta: dict[str, Any], real: Array) -> Figure
     """A row of states and a row of predictions from noise to data, sigma_eff above each."""
     moments = pick(trace.moments, 8, high=4.0, low=0.0)
     count = max(len(moments), 1)
-    width = 15.2
-    side = (width - 0.42 - EDGE - 0.08 * (count - 1)) / count
+    side = min(MOST, (15.2 - 0.42 - EDGE - 0.08 * (count - 1)) / count)
+    width = 0.42 + EDGE + count * side + 0.08 * (count - 1)
     drawn = figure(width, 2 * side + 0.08 + 0.42 + EDGE, DARK)
     for bottom, title in ((EDGE + 0.08 + side, "state"), (EDGE, "prediction")):
         y = (bottom + side / 2) / drawn.get_size_inches()[1]
@@ -131,7 +142,7 @@ def panels(
             (bottom, moment.x0, WARM),
         ):
             xy = plane(finite(points))
-            panel = glow(xy, window, colours, pixels=round(side * DPI), blur=0.8)
+            panel = glow(xy, window, colours, pixels=round(side * DPI), blur=BLUR)
             if near is not None and window is whole and _last_wide(moments, column, near, unit):
                 outline(panel, whole, near)
             place(drawn, panel, x * DPI, (height - y - side) * DPI)

@@ -66,7 +66,9 @@ def _clouds(clouds: Sequence[NDArray[np.float64]]) -> list[bytes]:
     windows = [whole, near] if near else [whole]
     return [
         encoded(
-            np.concatenate([glow(plane(x), w, WARM, pixels=SIDE, blur=1.1) for w in windows], 1)
+            np.concatenate(
+                [glow(plane(x), w, WARM, pixels=SIDE, blur=1.1 / SIDE) for w in windows], 1
+            )
         )
         for x in clouds
     ]
