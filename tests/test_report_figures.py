@@ -190,7 +190,7 @@ def test_points_look_alike_in_panels_of_any_size() -> None:
         (glow(xy, Window(0.0, 0.0, 1.0), COOL, pixels=side, blur=0.01).max(axis=2) > 128).mean()
         for side in (120, 480)
     )
-    assert small == pytest.approx(large, rel=0.1)
+    assert 0.5 < small / large < 2  # a blur in pixels would make it 16
 
 
 def test_strokes_point_along_the_field_and_stay_in_their_panel() -> None:
