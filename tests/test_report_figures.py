@@ -197,7 +197,7 @@ def test_strokes_point_along_the_field_and_stay_in_their_panel() -> None:
     window, spot = Window(0.0, 0.0, 1.0), Spot(30, 40, 180)
     field = np.zeros((44, 44, 2))
     field[..., 0] = 1.0
-    drawn = figure(2.0, 2.0, DARK)
+    drawn = figure(2.0, 3.0, DARK)
     far = np.full((10, 2), 9.0)
     draw_field(drawn, spot, far, 0.01, points_data().meta, window, field, Normalize(-1, 1))
     red = pixels_of(drawn)[..., 0].astype(int)
