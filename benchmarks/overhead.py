@@ -14,9 +14,9 @@ each measured), the same for any number of cells: it is measured apart, once, at
 it the body of a nightly run, in which nothing is left to do.
 
 Wall time on shared cores varies threefold; CPU seconds (of all processes that the command starts, and of
-the workers of a pool) vary little on one machine, and by a factor of three between machines. So the CPU
-seconds that the libraries' bare imports take, each in a process of its own, are told beside them: what the
-first cell costs is mostly that.
+the workers of a pool) vary less, by half from hour to hour and twofold between machines. So the CPU seconds
+that the libraries' bare imports take, each in a process of its own, are told beside them: what the first
+cell costs is mostly that.
 """
 
 from __future__ import annotations

@@ -87,18 +87,16 @@ def kept(before: dict[str, Any] | None, found: dict[str, Any]) -> dict[str, Any]
     """Return what was found; a part that this machine cannot measure stays as another one measured it,
     with `elsewhere` telling when and on what."""
     for part, value in found["result"].items():
-        old = (before or {"result": {}})["result"].get(part)
-        if (
-            before
-            and old
-            and "skipped" not in old
-            and isinstance(value, dict)
-            and "skipped" in value
-        ):
+        old = before["result"].get(part) if before else None
+        if before and old and not _skipped(old) and _skipped(value):
             found["result"][part] = old
             place = {"date": before["date"], "machine": before["machine"]}
             found.setdefault("elsewhere", {})[part] = before.get("elsewhere", {}).get(part, place)
     return found
+
+
+def _skipped(part: object) -> bool:
+    return isinstance(part, dict) and "skipped" in part
 
 
 def rendered(text: str, results: Results) -> str:

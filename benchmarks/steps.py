@@ -30,7 +30,7 @@ def measure() -> dict[str, Any]:
     found = {"toy": _toy()}
     keep_memory()  # from here on for every contestant
     found |= {"unet": _unet(False, 4)}
-    # A processor that only emulates bfloat16 takes half an hour for steps that nobody would take.
+    # A processor that only emulates bfloat16 takes minutes for steps that nobody would take.
     found |= {"unet_bf16": _unet(True, 4) if has_bf16(torch.device("cpu")) else EMULATED}
     return found | {"sizes": _sizes()}
 

@@ -20,8 +20,17 @@ from report_fakes import Dataset, Mixture, experiment, images_data, outcome, poi
 from sgm_core.report import images, points
 from sgm_core.report.canvas import COOL, DARK, LIGHT, figure, place, png, rgb
 from sgm_core.report.curves import free_place, loss_figure, training_time_figure
-from sgm_core.report.density import Window, _counts, brightness, close_up, glow, outline, overview
-from sgm_core.report.field import Spot, draw_field, field_figure, wedges
+from sgm_core.report.density import (
+    Spot,
+    Window,
+    _counts,
+    brightness,
+    close_up,
+    glow,
+    outline,
+    overview,
+)
+from sgm_core.report.field import draw_field, field_figure, wedges
 from sgm_core.report.figures import cell_pictures, hero
 from sgm_core.report.images import enlargement, mosaic, pixels
 from sgm_core.report.results import read
@@ -190,7 +199,7 @@ def test_points_look_alike_in_panels_of_any_size() -> None:
         (glow(xy, Window(0.0, 0.0, 1.0), COOL, pixels=side, blur=0.01).max(axis=2) > 128).mean()
         for side in (120, 480)
     )
-    assert 0.5 < small / large < 2  # a blur in pixels would make it 16
+    assert 0.5 < small / large < 2  # a blur in pixels would make it 12
 
 
 def test_strokes_point_along_the_field_and_stay_in_their_panel() -> None:

@@ -13,6 +13,7 @@ from sgm_core.errors import UsageError, did_you_mean, unknown
 class Frozen(BaseModel):
     """A configuration object: immutable, and an unknown field is an error."""
 
+    # Built when they are used: a command uses few of the kinds.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     @field_validator("*", mode="before")

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.colors import Colormap
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from sgm_core.report.canvas import DARK, Pixels, rgb
+from sgm_core.report.canvas import DARK, DPI, Pixels, place, rgb
 
 Array = NDArray[np.float64]
 CLOSE = 0.25  # a close-up is shown where the noise is below this share of its half side
 EDGE = 0.12  # inches round a figure
-MOST = 3.7  # inches of a panel of points, however few there are in a row
+WIDE, MOST = 15.2, 3.7  # inches of a row of panels, and of a panel however few there are
 LINE = 2  # pixels of the outline of a close-up
+BLUR = 0.0022  # of points, as a share of their panel's side
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,28 @@ class Window:
             np.abs(xy[:, 1] - self.y) <= self.half
         )
         return inside
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A square of a figure: its upper left corner, from that of the figure, and its side, in pixels."""
+
+    left: float
+    top: float
+    side: int
+
+    @classmethod
+    def inches(cls, left: float, top: float, side: float) -> Spot:
+        """The same in inches."""
+        return cls(left * DPI, top * DPI, round(side * DPI))
+
+
+def row(count: int, beside: float, gap: float) -> tuple[float, float]:
+    """Return the side of `count` panels in a row, and the width of their figure, with `beside` inches
+    for what else is in it."""
+    beside += gap * (count - 1)
+    side = min(MOST, (WIDE - beside) / count)
+    return side, count * side + beside
 
 
 def overview(xy: Array) -> Window:
@@ -83,13 +107,31 @@ def brightness(
     return np.asarray(1 - np.exp(-strength * light / reference))
 
 
+def show(
+    drawn: Figure,
+    spot: Spot,
+    xy: Array,
+    window: Window,
+    colours: Colormap,
+    *,
+    near: Window | None = None,
+    blur: float = BLUR,
+    strength: float = 1.0,
+) -> None:
+    """Put a panel of points (see `glow`) into a figure, with the outline of a close-up if one is given."""
+    panel = glow(xy, window, colours, pixels=spot.side, blur=blur, strength=strength)
+    if near is not None:
+        outline(panel, window, near)
+    place(drawn, panel, spot.left, spot.top)
+
+
 def glow(
     xy: Array,
     window: Window,
     colours: Colormap,
     *,
     pixels: int,
-    blur: float = 0.0022,
+    blur: float = BLUR,
     strength: float = 1.0,
 ) -> Pixels:
     """Draw the points of a window as light on dark with a hairline round it, (pixels, pixels, 3).

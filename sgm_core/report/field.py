@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,24 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox, IdentityTransform
 from numpy.typing import NDArray
 
-from sgm_core.report.canvas import COOL, DARK, DPI, figure, level, place, text
-from sgm_core.report.density import (
-    CLOSE,
-    EDGE,
-    MOST,
-    Window,
-    close_up,
-    finite,
-    glow,
-    outline,
-    overview,
-)
+from sgm_core.report.canvas import COOL, DARK, DPI, figure, level, text
+from sgm_core.report.density import CLOSE, EDGE, Spot, Window, close_up, finite, overview, row, show
 from sgm_core.report.trace import Trace, pick
 from sgm_core.report.words import plain
 
 Array = NDArray[np.float64]
 THICK = 3.6  # pixels at the end of a stroke
-BLUR = 2.2 / 260  # of the density below the strokes, as a share of the panel's side
+FOG = 2.2 / 260  # blur of the density below the strokes, as a share of the panel's side
 FIELD: Colormap = LinearSegmentedColormap.from_list(
     "field", colormaps["plasma"](np.linspace(0.34, 1.0, 128))
 )
@@ -48,9 +37,8 @@ def field_figure(model: Any, trace: Trace, meta: dict[str, Any], real: Array) ->
     whole = overview(real)
     near = close_up(real, whole)
     unit = float(np.mean(np.asarray(meta["scale"], dtype=np.float64)))
-    gap, bar, count = 0.10, 0.95, len(moments)
-    side = min(MOST, (15.2 - EDGE - bar - gap * (count - 1)) / count)
-    width = EDGE + bar + count * side + (count - 1) * gap
+    gap, bar = 0.10, 0.95
+    side, width = row(len(moments), EDGE + bar, gap)
     drawn = figure(width, side + 0.46 + EDGE, DARK)
     height = drawn.get_size_inches()[1]
     fields = []
@@ -61,7 +49,7 @@ def field_figure(model: Any, trace: Trace, meta: dict[str, Any], real: Array) ->
     for column, (moment, window, field) in enumerate(fields):
         x = EDGE + column * (side + gap)
         closer = column + 1 < len(fields) and fields[column + 1][1] is not window
-        spot = Spot(x * DPI, 0.46 * DPI, round(side * DPI))
+        spot = Spot.inches(x, 0.46, side)
         mark = near if closer else None
         draw_field(drawn, spot, trace.x, moment.sigma, meta, window, field, norm, mark)
         words = level(moment.sigma, first=True) + (", close-up" if window is near else "")
@@ -86,15 +74,6 @@ def shared_norm(fields: Sequence[Array]) -> Normalize:
     return Normalize(float(low), float(max(high, low + 0.1)))
 
 
-@dataclass(frozen=True)
-class Spot:
-    """A square of a figure: its upper left corner, from that of the figure, and its side, in pixels."""
-
-    left: float
-    top: float
-    side: int
-
-
 def draw_field(
     drawn: Figure,
     spot: Spot,
@@ -115,10 +94,7 @@ def draw_field(
     points = np.repeat(finite(made), max(1, 200_000 // max(len(made), 1)), axis=0)
     scale = np.asarray(meta["scale"], dtype=np.float64)
     noised = points + sigma * scale * rng.standard_normal(points.shape)
-    panel = glow(noised, window, COOL, pixels=spot.side, blur=BLUR, strength=0.55)
-    if near is not None:
-        outline(panel, window, near)
-    place(drawn, panel, spot.left, spot.top)
+    show(drawn, spot, noised, window, COOL, near=near, blur=FOG, strength=0.55)
     paths = strokes(field, window, across)
     tall, wide = field.shape[:2]
     size = _log_size(field)

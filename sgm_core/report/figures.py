@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from sgm_core.report import field, images, points
 from sgm_core.report.canvas import COOL, DARK, DPI, MADE, REAL, figure, level, place, save, text
-from sgm_core.report.density import EDGE, close_up, finite, glow, overview
+from sgm_core.report.density import EDGE, Spot, close_up, finite, overview, show
 from sgm_core.report.trace import Trace, pick, record
 
 POINTS_IN_TRAJECTORY = 5000
@@ -90,8 +90,7 @@ def _hero_points(model: Any, trace: Trace, meta: dict[str, Any], real: Any) -> F
     real = finite(real)
     whole = overview(real)
     near = close_up(real, whole)
-    pixels = round(band * DPI)
-    place(drawn, glow(real, whole, COOL, pixels=pixels, blur=0.8 / 460), edge * DPI, top * DPI)
+    show(drawn, Spot.inches(edge, top, band), real, whole, COOL, blur=0.8 / 460)
     start = edge + band + 0.24
     points.panels(drawn, moments, meta, real, left=start, bottom=edge, side=side, gap=gap, size=13)
     right = 1 - (band + edge) / width
@@ -102,7 +101,7 @@ def _hero_points(model: Any, trace: Trace, meta: dict[str, Any], real: Any) -> F
     grid = field.score_grid(model, at.t, window)
     field.draw_field(
         drawn,
-        field.Spot(right * width * DPI, top * DPI, pixels),
+        Spot.inches(right * width, top, band),
         trace.x,
         at.sigma,
         meta,

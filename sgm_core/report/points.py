@@ -17,33 +17,32 @@ from numpy.typing import NDArray
 from sgm_core.report.canvas import (
     COOL,
     DARK,
-    DPI,
     MADE,
     REAL,
     WARM,
     figure,
     frame,
     level,
-    place,
     spaced,
     text,
 )
 from sgm_core.report.density import (
     CLOSE,
     EDGE,
-    MOST,
+    WIDE,
+    Spot,
     Window,
     close_up,
     finite,
-    glow,
-    outline,
     overview,
+    row,
+    show,
 )
 from sgm_core.report.trace import Moment, Trace, normalised, pick
 
 Array = NDArray[np.float64]
 Project = Callable[[Array], Array]
-BLUR = 0.8 / 240  # of the points in a row of panels, as a share of a panel's side
+FINE = 0.8 / 240  # blur of the points in a row of panels, as a share of a panel's side
 
 
 def projection(real: Array) -> Project:
@@ -74,7 +73,7 @@ def samples_figure(real: Array, made: Array) -> Figure:
     whole = overview(xy)
     near = close_up(xy, whole)
     panels = 4 if near else 2
-    width = 15.2 if near else 9.6
+    width = WIDE if near else 9.6
     places = spaced(panels, EDGE / width, 1 - EDGE / width, 0.10 / width)
     side = places[0][1] * width
     height = side + 0.46 + EDGE
@@ -84,10 +83,8 @@ def samples_figure(real: Array, made: Array) -> Figure:
         for second, (points, colours, hue, title) in enumerate(both):
             left = places[2 * index + second][0]
             strength = 1.0 if index == 0 else 1.3
-            panel = glow(points, window, colours, pixels=round(side * DPI), strength=strength)
-            if near and index == 0:
-                outline(panel, whole, near)
-            place(drawn, panel, left * width * DPI, 0.46 * DPI)
+            spot, mark = Spot.inches(left * width, 0.46, side), near if index == 0 else None
+            show(drawn, spot, points, window, colours, near=mark, strength=strength)
             words = f"{title}, {len(points):,} points" if index == 0 else f"{title}, close-up"
             if not len(points):
                 words = f"{title}: none is finite"
@@ -99,9 +96,7 @@ def samples_figure(real: Array, made: Array) -> Figure:
 def trajectory_figure(trace: Trace, meta: dict[str, Any], real: Array) -> Figure:
     """A row of states and a row of predictions from noise to data, sigma_eff above each."""
     moments = pick(trace.moments, 8, high=4.0, low=0.0)
-    count = max(len(moments), 1)
-    side = min(MOST, (15.2 - 0.42 - EDGE - 0.08 * (count - 1)) / count)
-    width = 0.42 + EDGE + count * side + 0.08 * (count - 1)
+    side, width = row(max(len(moments), 1), 0.42 + EDGE, 0.08)
     drawn = figure(width, 2 * side + 0.08 + 0.42 + EDGE, DARK)
     for bottom, title in ((EDGE + 0.08 + side, "state"), (EDGE, "prediction")):
         y = (bottom + side / 2) / drawn.get_size_inches()[1]
@@ -137,15 +132,14 @@ def panels(
         inside = near is not None and moment.sigma * unit < CLOSE * near.half
         window = near if near is not None and inside else whole
         x = left + column * (side + gap)
+        last = window is whole and near is not None and _last_wide(moments, column, near, unit)
         for y, points, colours in (
             (bottom + side + gap, normalised(moment, meta), COOL),
             (bottom, moment.x0, WARM),
         ):
             xy = plane(finite(points))
-            panel = glow(xy, window, colours, pixels=round(side * DPI), blur=BLUR)
-            if near is not None and window is whole and _last_wide(moments, column, near, unit):
-                outline(panel, whole, near)
-            place(drawn, panel, x * DPI, (height - y - side) * DPI)
+            spot, mark = Spot.inches(x, height - y - side, side), near if last else None
+            show(drawn, spot, xy, window, colours, near=mark, blur=FINE)
         words = level(moment.sigma, first=column == 0)
         top = (bottom + 2 * side + gap + 0.12) / height
         text(drawn, (x + side / 2) / width, top, words, DARK, size=size, ha="center")

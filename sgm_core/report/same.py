@@ -33,7 +33,7 @@ def same_results(frame: pd.DataFrame, metrics: list[str], parametrisation: str) 
     if parametrisation != "edm":
         return ""
     pairs, groups = set(), defaultdict(list)
-    for row in frame.to_dict("records"):  # a thousand times as fast as rows of a frame
+    for row in frame.to_dict("records"):  # rows of a frame are slow to take
         if row["status"] != "failed":
             groups[row["net"], row["seed"]].append(row)
     for cells in groups.values():

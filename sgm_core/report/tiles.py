@@ -65,10 +65,6 @@ def _clouds(clouds: Sequence[NDArray[np.float64]]) -> list[bytes]:
     near = close_up(plane(known), whole)
     windows = [whole, near] if near else [whole]
     return [
-        encoded(
-            np.concatenate(
-                [glow(plane(x), w, WARM, pixels=SIDE, blur=1.1 / SIDE) for w in windows], 1
-            )
-        )
+        encoded(np.hstack([glow(plane(x), w, WARM, pixels=SIDE, blur=1.1 / SIDE) for w in windows]))
         for x in clouds
     ]
