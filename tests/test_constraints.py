@@ -30,7 +30,7 @@ def test_every_pinned_package_can_be_installed(python: str) -> None:
     refused = [
         f"{name} {found.version} wants Python {wanted}"
         for name, found in installed()
-        if (wanted := found.metadata["Requires-Python"])
+        if (wanted := str(found.metadata.json.get("requires_python", "")))
         and not SpecifierSet(wanted).contains(python)
     ]
     assert not refused
