@@ -20,6 +20,15 @@ from collections.abc import Iterator
 
 from sgm_core.heap import give_back
 
+_frozen = False  # gc would count what is frozen, half a million objects, at every question
+
+
+def _freeze() -> None:
+    """What is there stays: no collection goes through the libraries again."""
+    global _frozen
+    gc.freeze()
+    _frozen = True
+
 
 @contextlib.contextmanager
 def renewed() -> Iterator[None]:
@@ -33,8 +42,8 @@ def renewed() -> Iterator[None]:
         os.environ.update(variables)
         os.chdir(folder)
         gc.collect()
-        if not gc.get_freeze_count():  # the libraries stay: no collection goes through them again
-            gc.freeze()
+        if not _frozen:
+            _freeze()
         torch = sys.modules.get("torch")  # not imported for this
         if torch is not None:
             torch.seed()
@@ -56,6 +65,6 @@ def uncollected() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.freeze()
+        _freeze()
         if was:
             gc.enable()
