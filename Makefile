@@ -39,9 +39,10 @@ repro: env
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/dvc repro
 	@$(BIN)/sgm leaderboard
 
-# Two processes, a file of tests each: what a file's tests share is made once.
+# Two processes, a file of tests each: what a file's tests share is made once. The longest files go first
+# (tests/conftest.py).
 test: $(VENV)/.installed-test javascript
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.installed-test
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -m slow

@@ -81,9 +81,15 @@ def whitening(process: Process, t: Tensor, sigma_data: float) -> Tensor:
 
 def statistic_row(process: Process, t: float | Tensor) -> Tensor:
     """Return the row m^T Sigma^-1 / SNR that maps u to y = x_0 + sigma_eff eps, (..., k)."""
+    return statistic_row_sigma(process, t)[0]
+
+
+def statistic_row_sigma(process: Process, t: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Return that row and sigma_eff (...)."""
     if process.k == 1:
-        return process.mean(t).reciprocal()
-    return process.precision_mean(t) / process.snr(t)[..., None]
+        return process.mean(t).reciprocal(), process.sigma_eff(t)
+    row, snr = process.precision_mean_snr(t)
+    return row / snr[..., None], snr.rsqrt()
 
 
 def complement(process: Process, t: float | Tensor) -> Tensor:
@@ -141,15 +147,16 @@ class Preconditioning:
         """Return the coefficients at times t (n,)."""
         t = as_time(t).reshape(-1)
         marginal = self.process.marginal
-        sigma = marginal.sigma_eff(t)
         if self.parametrisation == "edm":
-            row = self.statistic(t)
+            row, sigma = statistic_row_sigma(marginal, t)
             c_in, c_skip, c_out = self.level(sigma)
             return Coefficients((c_in[:, None] * row)[:, None], c_skip[:, None] * row, c_out, sigma)
         last, last_mean, ratio = self.last_noise(t)
-        skip = last / last_mean[:, None]
         if self.parametrisation == "mixed":
-            skip = self.level(sigma)[1][:, None] * self.statistic(t)
+            row, sigma = statistic_row_sigma(marginal, t)
+            skip = self.level(sigma)[1][:, None] * row
+        else:
+            sigma, skip = marginal.sigma_eff(t), last / last_mean[:, None]
         return Coefficients(
             whitening(marginal, t, self.sigma_data), skip, -ratio / last_mean, sigma
         )
@@ -180,5 +187,6 @@ class Preconditioning:
     def linear(self, t: Tensor) -> Tensor:
         """Return the row lin (n, k) that `mixed` takes off the noise: F = E[xi_k - lin . u | u]."""
         last, last_mean, ratio = self.last_noise(t)
-        skip = self.level(self.process.marginal.sigma_eff(t))[1][:, None] * self.statistic(t)
+        row, sigma = statistic_row_sigma(self.process.marginal, t)
+        skip = self.level(sigma)[1][:, None] * row
         return (last - last_mean[:, None] * skip) / ratio[:, None]

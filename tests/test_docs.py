@@ -81,10 +81,11 @@ def test_sgm_core_imports_no_orchestrator_and_config_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
     for file in (ROOT / "sgm_core").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
-            names = [alias.name for alias in getattr(node, "names", [])]
             if isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
-            elif not isinstance(node, ast.Import):
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
                 continue
             roots = {name.partition(".")[0] for name in names}
             assert not roots & {"prefect", "mlflow", "dvc", "flows"}, file

@@ -7,6 +7,7 @@ others to finish.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,13 @@ class Lossy(VP):
 """
 
 
+@pytest.mark.slow
 def test_a_killed_grid_an_edit_and_a_failing_cell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, migrated: Callable[[Path], None]
 ) -> None:
     monkeypatch.delenv("SGM_HOME", raising=False)
     folder = checkout(tmp_path / "project", steps=600, git=False)
+    migrated(folder)
     params = folder / "params.yaml"
     (folder / "custom").mkdir(exist_ok=True)
     (folder / "custom" / "lossy.py").write_text(LOSSY)

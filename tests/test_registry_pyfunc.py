@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,7 +59,9 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+def published(
+    tmp_path_factory: pytest.TempPathFactory, migrated: Callable[[Path], None]
+) -> tuple[Project, str]:
     """An untrained conditional model of images in [0, 16], logged as the pipeline does it."""
     folder = tmp_path_factory.mktemp("published")
     net = {"kind": "unet", "channels": 4, "multipliers": [1], "heads": 1}
@@ -70,7 +73,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
         patch.setenv("SGM_HOME", str(folder / "state"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         project = Project.at(folder)
-        project.state.mkdir()
+        migrated(folder)
         tracking = Tracking(project, "toy")
         run = tracking.client.create_run(tracking.id)
         outcome: Any = SimpleNamespace(

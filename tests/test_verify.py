@@ -32,7 +32,7 @@ NAME = "sgm-toy"
 
 
 @pytest.fixture(scope="module")
-def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def master(tmp_path_factory: pytest.TempPathFactory, migrated: Callable[[Path], None]) -> Path:
     """A project whose registry has two versions, the second one the champion."""
     root = tmp_path_factory.mktemp("master")
     (root / "params.yaml").write_text(
@@ -44,7 +44,7 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("SGM_HOME", str(root / "state"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         project = Project.at(root)
-        project.state.mkdir()
+        migrated(root)
         for seed, value in ((0, 3.0), (1, 2.0)):
             publish(project, seed, value)
     return root

@@ -118,6 +118,10 @@ class Process(ABC):
         factor = self.cholesky(t)
         return torch.cholesky_solve(self.mean(t)[..., None], factor)[..., 0]
 
+    def precision_mean_snr(self, t: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Return Sigma^-1 m (..., k) and SNR (...), where a process shares work between them."""
+        return self.precision_mean(t), self.snr(t)
+
     def prior(self, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
         """Draw u ~ N(0, Sigma_{t_max}), the state that sampling starts from.
 

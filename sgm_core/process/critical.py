@@ -162,18 +162,30 @@ class CriticallyDamped(Process):
         return torch.cat([self.cholesky(t), drawn[..., 1:]], -1)
 
     def precision_mean(self, t: float | Tensor) -> Tensor:
+        return self.precision_mean_snr(t)[0]
+
+    def precision_mean_snr(self, t: float | Tensor) -> tuple[Tensor, Tensor]:
         def early(tau: Tensor) -> Tensor:
             # Sigma^-1 m = Psi^-T W^-1 e_x.
             factor = _backward_factor(self._at_origin(tau))
             first = torch.linalg.solve_triangular(factor, _first(factor), upper=True)
             inner = torch.linalg.solve_triangular(factor.mT, first, upper=False)
-            return (self._flow(-tau).mT @ inner)[..., 0] / self._scale
+            row = (self._flow(-tau).mT @ inner)[..., 0] / self._scale
+            return torch.cat([row, _corner(factor)[..., None]], -1)
 
-        return self._by_time(t, early, lambda tau: Process.precision_mean(self, tau / self.beta))
+        def late(tau: Tensor) -> Tensor:
+            mean = self.mean(tau / self.beta)[..., None]
+            factor = torch.linalg.cholesky(self.covariance(tau / self.beta))
+            white = torch.linalg.solve_triangular(factor, mean, upper=False)
+            row = torch.cholesky_solve(mean, factor)
+            return torch.cat([row, white.square().sum(-2, keepdim=True)], -2)[..., 0]
+
+        found = self._by_time(t, early, late)
+        return found[..., :-1], found[..., -1]
 
     def snr(self, t: float | Tensor) -> Tensor:
         def early(tau: Tensor) -> Tensor:
-            return _backward_factor(self._at_origin(tau))[..., 0, 0].square().reciprocal()
+            return _corner(_backward_factor(self._at_origin(tau)))
 
         return self._by_time(t, early, lambda tau: Process.snr(self, tau / self.beta))
 
@@ -227,6 +239,11 @@ def _backward_factor(matrix: Tensor) -> Tensor:
     size = matrix.diagonal(dim1=-2, dim2=-1).sqrt()
     unit = matrix / (size[..., :, None] * size[..., None, :])
     return size[..., :, None] * torch.linalg.cholesky(unit.flip(-1, -2)).flip(-1, -2)
+
+
+def _corner(factor: Tensor) -> Tensor:
+    """Return SNR = (W^-1)_xx of the factor of W, (...)."""
+    return factor[..., 0, 0].square().reciprocal()
 
 
 def _first(matrix: Tensor) -> Tensor:

@@ -32,8 +32,8 @@ def flow_coefficients(process: Process, level: Tensor) -> tuple[Tensor, Tensor, 
         times (n,), linear (n, k, k), gain (n, k); float64.
     """
     t = times_of(process, -level)
-    mean, noise = process.precision_mean(t), process.diffusion(t)
-    speed = -0.5 * torch.einsum("nk,nkl,nl->n", mean, noise, mean) / process.snr(t)
+    (mean, snr), noise = process.precision_mean_snr(t), process.diffusion(t)
+    speed = -0.5 * torch.einsum("nk,nkl,nl->n", mean, noise, mean) / snr
     linear = (process.drift(t) + 0.5 * noise @ process.precision(t)) / speed[:, None, None]
     return t, linear, -0.5 * (noise @ mean[..., None])[..., 0] / speed[:, None]
 
