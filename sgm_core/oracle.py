@@ -21,8 +21,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from sgm_core.denoise import Preconditioning, mix
 from sgm_core.errors import UsageError
+from sgm_core.preconditioning import mix, statistic_row_sigma
 from sgm_core.process.base import Process, as_time
 
 
@@ -38,15 +38,15 @@ class ExactDenoiser(ABC):
     def __init__(self, shape: tuple[int, ...], process: Process) -> None:
         self.shape = shape
         self.process = process.marginal
-        self._statistic = Preconditioning(self.process, 1.0).statistic
         self.nfe = 0
 
     def __call__(self, u: Tensor, t: float | Tensor, **cond: object) -> Tensor:
         """Return the posterior mean, (B, *shape), for u (B, k, *shape); conditions are ignored."""
         self.nfe += 1
         t = as_time(t).reshape(-1)
-        y = mix(self._statistic(t)[:, None], u.double().cpu())[:, 0].flatten(1)
-        x0 = self.posterior_mean(y, self.process.sigma_eff(t))
+        row, sigma = statistic_row_sigma(self.process, t)
+        y = mix(row[:, None], u.double().cpu())[:, 0].flatten(1)
+        x0 = self.posterior_mean(y, sigma)
         return x0.reshape(u.shape[0], *self.shape).to(u)
 
     @abstractmethod

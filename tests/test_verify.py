@@ -255,6 +255,7 @@ def test_a_registry_that_is_away_is_one_sentence(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # each one is a wait
     for work in (
         lambda: print_history(project, "toy"),
         lambda: rollback(project, "toy", None),

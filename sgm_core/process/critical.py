@@ -62,9 +62,12 @@ class CriticallyDamped(Process):
         self._drawn, self._scale = start, scale
         self.decay = -float(drift.diagonal().sum()) / self.k  # lambda
         nilpotent = drift + self.decay * torch.eye(self.k, dtype=torch.float64)
-        self._powers = _powers(nilpotent)
-        self._gramian = self._coefficients(self._powers)
-        self._reverse_gramian = self._coefficients(self._powers.mT)
+        powers = _powers(nilpotent)
+        # tau^j comes with B^j / j!, P(n, y) with C_n.
+        self._orders = torch.arange(2 * self.k, dtype=torch.float64)
+        self._taylor = powers / torch.exp(torch.lgamma(self._orders[: self.k, None, None] + 1))
+        self._gramian = self._coefficients(powers)
+        self._reverse_gramian = self._coefficients(powers.mT)
 
     @property
     def marginal(self) -> Process:
@@ -88,22 +91,21 @@ class CriticallyDamped(Process):
 
     def _flow(self, tau: Tensor) -> Tensor:
         """Return Psi(tau), (..., k, k); Psi(-tau) is its inverse."""
-        order = torch.arange(self.k, dtype=torch.float64)
-        weights = tau[..., None] ** order / torch.exp(torch.lgamma(order + 1))
-        series = torch.einsum("...j,jab->...ab", weights, self._powers)
+        series = self._sum(tau[..., None] ** self._orders[: self.k], self._taylor)
         return torch.exp(-self.decay * tau)[..., None, None] * series
 
     def _noise(self, tau: Tensor, reverse: bool = False) -> Tensor:
         """Return N(tau), (..., k, k); `reverse`: of the process with A^T."""
         flow = self._flow(tau).mT if reverse else self._flow(tau)
         spent = flow @ flow.mT
-        y = (2 * self.decay * tau)[..., None]
-        order = torch.arange(1, 2 * self.k, dtype=torch.float64).expand(*tau.shape, -1)
-        gammas = torch.special.gammainc(order, y.expand_as(order))
-        coefficients = self._reverse_gramian if reverse else self._gramian
-        early = torch.einsum("...n,nab->...ab", gammas, coefficients)
+        gammas = torch.special.gammainc(self._orders[1:], (2 * self.decay * tau)[..., None])
+        early = self._sum(gammas, self._reverse_gramian if reverse else self._gramian)
         late = torch.eye(self.k, dtype=torch.float64) - spent
         return torch.where(_settled(spent), late, early)
+
+    def _sum(self, weights: Tensor, matrices: Tensor) -> Tensor:
+        """Return sum_n weights_n matrices_n, (..., k, k)."""
+        return (weights @ matrices.flatten(1)).unflatten(-1, (self.k, self.k))
 
     def _at_origin(self, tau: Tensor) -> Tensor:
         """Return W = Psi^-1 Sigma Psi^-T = Sigma_0 + K, (..., k, k); for small tau."""

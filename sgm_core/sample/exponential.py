@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.polynomial import Polynomial
 from torch import Tensor
 
 from sgm_core.denoise import outer_state
@@ -31,7 +30,9 @@ from sgm_core.process.base import Process
 from sgm_core.sample.base import Sampler, apply, symmetric_root
 from sgm_core.sample.propagator import propagators
 
-NODES = 10
+# Gauss-Legendre on [0, 1].
+NODES, WEIGHTS = (a / 2 for a in np.polynomial.legendre.leggauss(10))
+NODES = NODES + 0.5
 
 
 class ExponentialIntegrator(Sampler):
@@ -52,8 +53,7 @@ class ExponentialIntegrator(Sampler):
         start, end = times[:-1], times[1:]
         level = -process.sigma_eff(times).log()
         # Column 0 holds each step's start, the others the quadrature nodes inside the step.
-        nodes, weights = np.polynomial.legendre.leggauss(NODES)
-        place = torch.from_numpy((nodes + 1) / 2) if self.order > 1 else torch.zeros(0)
+        place = torch.from_numpy(NODES) if self.order > 1 else torch.zeros(0)
         inner = process.time_of((-(level[:-1, None] + place * level.diff()[:, None])).exp())
         all_times = torch.cat([start[:, None], inner], dim=1)
         carry = propagators(process, all_times, end[:, None], self.eta)
@@ -61,7 +61,7 @@ class ExponentialIntegrator(Sampler):
         carried = (carry @ process.mean(all_times)[..., None])[..., 0]
         mean = process.mean(end)
         self.gains = [
-            _gains(level[: i + 2], min(self.order, i + 1), mean[i], carried[i], weights / 2)
+            _gains(level[: i + 2], min(self.order, i + 1), mean[i], carried[i])
             for i in range(len(start))
         ]
         if self.eta:
@@ -81,31 +81,36 @@ class ExponentialIntegrator(Sampler):
         return u, x0
 
 
-def _gains(
-    level: Tensor, order: int, mean: Tensor, carried: Tensor, weights: np.ndarray
-) -> list[Tensor]:
+def _gains(level: Tensor, order: int, mean: Tensor, carried: Tensor) -> list[Tensor]:
     """Return c_j (k,) for the newest evaluation first.
 
     Args:
         level: lambda of all times up to the step's end, ascending.
         order: evaluations to use.
         mean: m_t (k,); carried: Phi(t, r) m_r at the step's start and at the nodes (1 + nodes, k).
-        weights: of the nodes on a unit interval.
     """
     if order == 1:
         return [mean - carried[0]]
     span = float(level[-1] - level[-2])
     # In units of the step: 0 at its start, 1 at its end, negative for earlier evaluations.
     points = ((level[:-1].flip(0)[:order] - level[-2]) / span).tolist()
-    nodes = (np.polynomial.legendre.leggauss(NODES)[0] + 1) / 2
     gains = []
-    for j, point in enumerate(points):
-        others = [other for i, other in enumerate(points) if i != j]
-        lagrange = Polynomial.fromroots(others) / np.prod([point - other for other in others])
-        slope = torch.from_numpy(lagrange.deriv()(nodes) * weights)
-        integral = (slope[:, None] * carried[1:]).sum(0)
-        gains.append(float(lagrange(1.0)) * mean - float(lagrange(0.0)) * carried[0] - integral)
+    for j in range(order):
+        (first, last), _ = _lagrange(points, j, np.array([0.0, 1.0]))
+        _, slope = _lagrange(points, j, NODES)
+        integral = torch.from_numpy(slope * WEIGHTS) @ carried[1:]
+        gains.append(last * mean - first * carried[0] - integral)
     return gains
+
+
+def _lagrange(points: list[float], j: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the polynomial that is 1 at points[j] and 0 at the others, and its slope, at x."""
+    value, slope = np.ones_like(x), np.zeros_like(x)
+    for i, point in enumerate(points):
+        if i != j:
+            scale = 1 / (points[j] - point)
+            value, slope = value * (x - point) * scale, (slope * (x - point) + value) * scale
+    return value, slope
 
 
 class DDIM(ExponentialIntegrator):
