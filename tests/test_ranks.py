@@ -102,9 +102,9 @@ def test_two_ranks_have_the_loss_curve_of_one_process(
     alone = run(spec(net, **fields), data / dataset, tmp_path / "one")
     shared = run(spec(net, **fields, devices=2), data / dataset, tmp_path / "two")
     one, two = curve(tmp_path / "one"), curve(tmp_path / "two")
-    assert len(one) == len(two) == 20
+    assert len(one) == len(two) == 4  # means over five steps: one that is 1e-5 off shows as 2e-6
     for a, b in zip(one, two, strict=True):
-        assert b == pytest.approx(a, rel=1e-5)
+        assert b == pytest.approx(a, rel=2e-6)
     first, second = trained(tmp_path / "one"), trained(tmp_path / "two")
     apart = torch.cat([(first[name] - second[name]).flatten().abs() for name in first])
     assert float(apart.square().mean().sqrt()) < 1e-5

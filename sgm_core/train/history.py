@@ -14,7 +14,8 @@ from sgm_core.errors import SgmError
 from sgm_core.train.checkpoint import load_checkpoint
 from sgm_core.train.loop import StepReport, TrainState
 
-HISTORY_POINTS = 200
+HISTORY_POINTS = 200  # at most
+POINT_STEPS = 5  # at least: the loss of a single step is mostly noise
 PROGRESS_SECONDS = 1.0
 UNREAD = 256  # steps whose losses are read together
 
@@ -26,7 +27,7 @@ class History:
 
     def __init__(self, work: Path, state: TrainState, emit: Emit) -> None:
         self.steps = state.settings.steps
-        self.interval = max(1, self.steps // HISTORY_POINTS)
+        self.interval = max(POINT_STEPS, -(-self.steps // HISTORY_POINTS))
         self.emit = emit
         self.last: StepReport | None = None
         saved = load_checkpoint(work, state, lambda text: emit({"event": "message", "text": text}))
