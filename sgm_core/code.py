@@ -138,7 +138,7 @@ class _Parsed:
     """What is needed of one file: its hash and its imports."""
 
     def __init__(self, tree: ast.Module) -> None:
-        self.digest = hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()
+        self.digest = hashlib.sha256(_text(tree).encode()).hexdigest()
         self.imports = tuple(_imports(tree))
 
 
@@ -158,22 +158,33 @@ def _parse(path: str, mtime_ns: int, size: int, inode: int) -> _Parsed:
     return _Parsed(ast.parse(Path(path).read_bytes(), filename=path))
 
 
-def _plain(node: object) -> object:
-    """The tree as nested tuples, without positions, docstrings and empty fields."""
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def _text(node: object) -> str:
+    """The tree as nested tuples are written, without positions, docstrings and empty fields.
+
+    As text at once: tuples of tuples would keep the garbage collector busy for as long again.
+    """
     if isinstance(node, ast.AST):
-        fields = [(name, getattr(node, name, None)) for name in node._fields]
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
-            fields = [(name, body if name == "body" else value) for name, value in fields]
-        kept = [(name, _plain(v)) for name, v in fields if v is not None and v != []]
-        return (type(node).__name__, *kept)
+        kept = ""
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if name == "body" and isinstance(node, DOCUMENTED):
+                value = node.body[ast.get_docstring(node, clean=False) is not None :]
+            if value is not None and value != []:
+                kept += f", ({name!r}, {_text(value)})"
+        return f"({type(node).__name__!r}{kept or ','})"
     if isinstance(node, list):
-        return [_plain(item) for item in node]
-    return node
+        return f"[{', '.join(map(_text, node))}]"
+    return repr(node)
+
+
+BLOCKS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 
 
 def _imports(node: ast.AST) -> Iterator[Import]:
-    """The import statements below a node that can run."""
+    """The import statements below a node that can run; an expression holds none."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from ((0, alias.name, ()) for alias in child.names)
@@ -182,7 +193,7 @@ def _imports(node: ast.AST) -> Iterator[Import]:
         elif isinstance(child, ast.If) and _type_checking(child.test):
             for other in child.orelse:
                 yield from _imports(ast.Module([other], []))
-        else:
+        elif isinstance(child, BLOCKS):
             yield from _imports(child)
 
 
