@@ -89,7 +89,8 @@ def statistic_row_sigma(process: Process, t: float | Tensor) -> tuple[Tensor, Te
     if process.k == 1:
         return process.mean(t).reciprocal(), process.sigma_eff(t)
     row, snr = process.precision_mean_snr(t)
-    return row / snr[..., None], snr.rsqrt()
+    known = type(process).sigma_eff is not Process.sigma_eff  # by another formula
+    return row / snr[..., None], process.sigma_eff(t) if known else snr.rsqrt()
 
 
 def complement(process: Process, t: float | Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from sgm_core.objective import Objective, training_times
 from sgm_core.oracle import MixtureDenoiser, gaussian_denoiser
 from sgm_core.process import make_process
 from sgm_core.process.base import as_time
+from sgm_core.process.cld import CLD
 
 PROCESSES = list(REGISTRY)
 
@@ -50,6 +51,25 @@ def test_tweedie_twin_and_likelihood_agree(name: str, t: float) -> None:
     u = (u * 0.3).requires_grad_()
     (gradient,) = torch.autograd.grad(log_density(oracle, u, t).sum(), u)
     torch.testing.assert_close(score(oracle, u.detach(), t), gradient, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("parametrisation", ["edm", "native", "mixed"])
+@pytest.mark.parametrize("changed", ["snr", "precision_mean", "cholesky", "sigma_eff"])
+def test_what_a_process_of_ones_own_says_of_itself_is_asked(
+    changed: str, parametrisation: str
+) -> None:
+    """Levels and rows that share their work with each other: a subclass's own formula goes first."""
+
+    def twice(self: Any, t: Any) -> Tensor:
+        return 2 * getattr(CLD, changed)(self, t)
+
+    process = type("Own", (CLD,), {changed: twice})()
+    for t in (torch.tensor([0.01]).double(), torch.tensor([0.02, 0.9]).double()):
+        frame = Preconditioning(process, 1.0, parametrisation)
+        torch.testing.assert_close(frame.coefficients(t).sigma, process.sigma_eff(t))
+        torch.testing.assert_close(frame.output_scale(t)[0], process.sigma_eff(t))
+        row, snr = process.precision_mean(t), process.snr(t)
+        torch.testing.assert_close(frame.statistic(t), row / snr[:, None])
 
 
 def test_one_posterior_for_every_process() -> None:

@@ -101,7 +101,7 @@ def test_every_cell_has_its_entry_with_the_weights_that_it_has_alone(
             [point["loss"] for point in json.loads((e.path / "history.json").read_text())]
             for e in (entry_of(job), entry_of(alone))
         ]
-        np.testing.assert_allclose(told[0], told[1], rtol=1e-4)
+        np.testing.assert_allclose(told[0], told[1], rtol=2e-5)  # means over five steps
 
 
 def test_one_that_is_stopped_goes_on_alone_or_together(

@@ -373,4 +373,4 @@ def test_a_compiled_training_has_the_loss_curve_of_the_plain_one(
     told = [
         [p["loss"] for p in json.loads((w / "history.json").read_text())] for w in (plain, compiled)
     ]
-    assert told[1] == pytest.approx(told[0], rel=1e-4)
+    assert told[1] == pytest.approx(told[0], rel=2e-5)  # means over five steps

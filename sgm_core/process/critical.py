@@ -164,9 +164,15 @@ class CriticallyDamped(Process):
         return torch.cat([self.cholesky(t), drawn[..., 1:]], -1)
 
     def precision_mean(self, t: float | Tensor) -> Tensor:
-        return self.precision_mean_snr(t)[0]
+        return self._precision_mean_snr(t)[0]
 
     def precision_mean_snr(self, t: float | Tensor) -> tuple[Tensor, Tensor]:
+        own, ours = type(self), CriticallyDamped
+        if own.snr is not ours.snr or own.precision_mean is not ours.precision_mean:
+            return super().precision_mean_snr(t)
+        return self._precision_mean_snr(t)
+
+    def _precision_mean_snr(self, t: float | Tensor) -> tuple[Tensor, Tensor]:
         def early(tau: Tensor) -> Tensor:
             # Sigma^-1 m = Psi^-T W^-1 e_x.
             factor = _backward_factor(self._at_origin(tau))
@@ -177,7 +183,7 @@ class CriticallyDamped(Process):
 
         def late(tau: Tensor) -> Tensor:
             mean = self.mean(tau / self.beta)[..., None]
-            factor = torch.linalg.cholesky(self.covariance(tau / self.beta))
+            factor = self.cholesky(tau / self.beta)
             white = torch.linalg.solve_triangular(factor, mean, upper=False)
             row = torch.cholesky_solve(mean, factor)
             return torch.cat([row, white.square().sum(-2, keepdim=True)], -2)[..., 0]

@@ -50,6 +50,7 @@ def loss_figure(results: Sequence[Result], ground: Ground) -> Figure:
                 linestyle=LINES[styles[result.net] % len(LINES)],
                 linewidth=_width(colours, result),
                 solid_capstyle="round",
+                marker="o" if good.sum() == 1 else None,  # no line without a second point
             )
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))

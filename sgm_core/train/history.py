@@ -15,7 +15,7 @@ from sgm_core.train.checkpoint import load_checkpoint
 from sgm_core.train.loop import StepReport, TrainState
 
 HISTORY_POINTS = 200  # at most
-POINT_STEPS = 5  # at least: the loss of a single step is mostly noise
+POINT_STEPS = 5  # at least, but for what is left at the end: the loss of one step is mostly noise
 PROGRESS_SECONDS = 1.0
 UNREAD = 256  # steps whose losses are read together
 
