@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,14 @@ LONGEST = (
     "test_sample.py", "test_verify.py", "test_studio_page.py", "test_likelihood.py",
     "test_nursery.py", "test_train.py",
 )  # fmt: skip
+
+gc.disable()  # until all is imported: that stays, and no search for garbage needs to go through it
+
+
+def pytest_collection_finish() -> None:
+    """Search for garbage from here on, in what tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
