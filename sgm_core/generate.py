@@ -13,8 +13,9 @@ from torch import Tensor
 
 from sgm_core.config.base import build
 from sgm_core.config.training import SamplingConfig
-from sgm_core.denoise import Denoiser, DenoiserLike, Guided, Preconditioning
+from sgm_core.denoise import Denoiser, DenoiserLike, Guided
 from sgm_core.errors import UsageError
+from sgm_core.preconditioning import statistic_row_sigma
 from sgm_core.sample import make_sampler
 from sgm_core.sample.base import Sampler
 from sgm_core.space import DataSpace
@@ -126,12 +127,11 @@ def _reporter(
     walk: Sampler, space: DataSpace, callback: StepCallback
 ) -> Callable[[int, float, Tensor, Tensor], bool | None]:
     def report(step: int, t: float, u: Tensor, x0: Tensor) -> bool | None:
-        process = walk.process  # the one sampled under, not the one trained under
-        row = Preconditioning(process, 1.0).statistic(t).to(u)
-        y = torch.einsum("k,nk...->n...", row, u)
-        sigma = float(process.marginal.sigma_eff(t))
+        # Of the process sampled under, not of the one trained under.
+        row, sigma = statistic_row_sigma(walk.process.marginal, t)
+        y = torch.einsum("k,nk...->n...", row.to(u), u)
         return callback(
-            step, walk.steps, t, sigma, space.to_data(y, False), space.to_data(x0, False)
+            step, walk.steps, t, float(sigma), space.to_data(y, False), space.to_data(x0, False)
         )
 
     return report

@@ -140,10 +140,6 @@ class Preconditioning:
         c_in = (sigma.square() + self.sigma_data**2).rsqrt()
         return c_in, self.sigma_data**2 * c_in.square(), sigma * self.sigma_data * c_in
 
-    def statistic(self, t: float | Tensor) -> Tensor:
-        """Return the row m^T Sigma^-1 / SNR that maps u to y, shape (..., k)."""
-        return statistic_row(self.process.marginal, t)
-
     def coefficients(self, t: float | Tensor) -> Coefficients:
         """Return the coefficients at times t (n,)."""
         t = as_time(t).reshape(-1)

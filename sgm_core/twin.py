@@ -21,7 +21,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sgm_core.preconditioning import Coefficients, Preconditioning, complement, mix
+from sgm_core.preconditioning import (
+    Coefficients,
+    Preconditioning,
+    complement,
+    mix,
+    statistic_row_sigma,
+)
 from sgm_core.process.base import Process, as_time
 
 # Of the components of u' that carry no information; any number will do.
@@ -76,13 +82,13 @@ class Twin:
 
     def _computed(self, t: Tensor) -> tuple[Coefficients, Tensor, Tensor]:
         trained, marginal = self.trained, self.trained.process.marginal
-        sigma = self.walked.process.sigma_eff(t)
+        row, sigma = statistic_row_sigma(self.walked.process.marginal, t)
         time = marginal.time_of(sigma)
         inner = trained.coefficients(time)
         shrink = (inner.sigma / sigma).clamp(max=1.0)
         # Within the range, time_of's last bits must not scale y.
         shrink = torch.where(time < marginal.t_max, torch.ones_like(shrink), shrink)
-        row = shrink[:, None] * self.walked.statistic(t).reshape(len(t), -1)
+        row = shrink[:, None] * row
         mean = marginal.mean(time)
         carry_in = (inner.c_in @ mean[..., None]) * row[:, None]
         carry_skip = (inner.c_skip * mean).sum(-1, keepdim=True) * row

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from sgm_core.renew import uncollected
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("DO_NOT_TRACK", "true")
@@ -18,13 +19,12 @@ LONGEST = (
     "test_nursery.py", "test_train.py",
 )  # fmt: skip
 
-gc.disable()  # until all is imported: that stays, and no search for garbage needs to go through it
 
-
-def pytest_collection_finish() -> None:
-    """Search for garbage from here on, in what tests make."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What tests import stays: no search for garbage goes through it."""
+    with uncollected():
+        return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

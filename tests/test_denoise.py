@@ -13,6 +13,7 @@ from sgm_core.denoise import Denoiser, Preconditioning, mix, outer_state, per_it
 from sgm_core.nets import make_net
 from sgm_core.objective import Objective, training_times
 from sgm_core.oracle import MixtureDenoiser, gaussian_denoiser
+from sgm_core.preconditioning import statistic_row
 from sgm_core.process import make_process
 from sgm_core.process.base import as_time
 from sgm_core.process.cld import CLD
@@ -69,7 +70,7 @@ def test_what_a_process_of_ones_own_says_of_itself_is_asked(
         torch.testing.assert_close(frame.coefficients(t).sigma, process.sigma_eff(t))
         torch.testing.assert_close(frame.output_scale(t)[0], process.sigma_eff(t))
         row, snr = process.precision_mean(t), process.snr(t)
-        torch.testing.assert_close(frame.statistic(t), row / snr[:, None])
+        torch.testing.assert_close(statistic_row(process, t), row / snr[:, None])
 
 
 def test_one_posterior_for_every_process() -> None:
@@ -80,7 +81,7 @@ def test_one_posterior_for_every_process() -> None:
         process = make_process(name)
         t = float(process.time_of(0.7))
         noise = process.prior((5, 2), torch.Generator().manual_seed(2))
-        row = Preconditioning(process, 1.0).statistic(t)
+        row = statistic_row(process, t)
         # Add noise in the null space of the statistic: it must not matter.
         null = noise - outer_state(process.mean(t), mix(row[None, None], noise)[:, 0])
         results.append(mixture(process)(outer_state(process.mean(t), y) + null, t))
@@ -98,7 +99,7 @@ def test_whitening_whitens_and_its_first_row_is_the_statistic(name: str) -> None
     eye = torch.eye(process.k, dtype=torch.float64).expand(4, -1, -1)
     torch.testing.assert_close(white @ covariance @ white.mT, eye, rtol=0, atol=1e-9)
     frame = Preconditioning(process, sigma_data)
-    expected = frame.level(process.sigma_eff(t))[0][:, None] * frame.statistic(t)
+    expected = frame.level(process.sigma_eff(t))[0][:, None] * statistic_row(process, t)
     torch.testing.assert_close(white[:, 0], expected, rtol=1e-7, atol=1e-9)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sgm_core.config.process import PROCESSES
 from sgm_core.denoise import Denoiser, Preconditioning, mix, outer_state, per_item, score
 from sgm_core.oracle import MixtureDenoiser
+from sgm_core.preconditioning import statistic_row
 from sgm_core.process import make_process
 from sgm_core.process.base import Process, as_time
 from sgm_core.sample import SAMPLERS, make_sampler
@@ -68,7 +69,7 @@ def states_of(process: Process, t: float, y: Tensor, seed: int) -> Tensor:
     """Return states (n, k, *shape) with the statistic y; the rest of them is drawn."""
     noise = draws(seed, len(y), process.k, *y.shape[1:])
     noise = mix(process.cholesky(t)[None], noise)
-    row = Preconditioning(process, 1.0).statistic(t)
+    row = statistic_row(process.marginal, t)
     along = outer_state(process.mean(t), mix(row[None, None], noise)[:, 0])
     return outer_state(process.mean(t), y) + noise - along
 
