@@ -314,11 +314,12 @@ def _lifecycle(
         return
     server = _embedded(project)
     _start_workers(project, names)
-    with uncollected():
-        import mlflow  # noqa: F401  (a second that the server needs anyway)
-
+    with uncollected():  # a second or two that the server needs anyway
         from flows.lifecycle import lifecycle
+        from flows.versions import Registry
 
+        with suppress(SgmError):  # the grid will say it
+            Registry(project)  # MLflow keeps what it has opened
     with server.ready():
         lifecycle(names, str(project.root), allow_failures, publishing, data)
 

@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from flows.project import Project, make_folder
+from flows.setup import OTHER_DATABASE
 from sgm_core.code import ROOT
 from sgm_core.errors import SgmError
 
@@ -53,6 +54,8 @@ LEAN = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "64",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "2",
 }
+# The project's own database is of this version already (flows.setup); looking takes it 0.2 s.
+MIGRATED = {"PREFECT_API_DATABASE_MIGRATE_ON_START": "0"}
 # A process that finds all homes of embedded Prefect servers taken waits for the first one.
 HOMES = 16
 STARTS = 3  # its port may be taken between the look and the start
@@ -63,13 +66,14 @@ END_SECONDS = 5.0
 class Embedded:
     """The embedded server of this process; does nothing where PREFECT_API_URL names a server.
 
-    One process per home: two servers on one database block each other.
+    One process per home: two servers on one database block each other. The project is initialised.
     """
 
     def __init__(self, project: Project) -> None:
         self._lock: IO[str] | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._starts = 0
+        self._variables = dict(LEAN)
         if not os.environ.get(ADDRESS):
             self._reserve(project)
             atexit.register(self._end)
@@ -104,6 +108,8 @@ class Embedded:
                 continue
             if number:
                 os.environ["PREFECT_HOME"] = str(home)
+            elif not any(os.environ.get(name) for name in OTHER_DATABASE):
+                self._variables |= MIGRATED
             self._lock = handle
             return
 
@@ -116,7 +122,7 @@ class Embedded:
         serve = ["-c", SERVE, str(os.getpid()), "--factory", APPLICATION, "--host", "127.0.0.1"]
         serve += ["--port", str(port), "--log-level", "error", "--lifespan", "on"]
         variables = {
-            **LEAN,
+            **self._variables,
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
             "PREFECT__SERVER_EPHEMERAL": "1",
             "PREFECT__SERVER_FINAL": "1",

@@ -26,6 +26,7 @@ from typing import Any, Protocol
 from flows.nursery import Nursery
 from flows.stopping import Stoppable
 from flows.workers import Ending, Kind, Worker, nursery, signal_name
+from sgm_core.calling import call_line, value_of
 from sgm_core.cell import CELLS, EVALUATIONS, Emit, Job, Outcome, ensure_cell, lookup
 from sgm_core.device import cores, device_class, gpus
 from sgm_core.ending import GRACE_SECONDS
@@ -136,7 +137,7 @@ class LocalProcesses(Stoppable):
         finished = lookup(job, emit)
         if finished is not None:
             return finished
-        slot = self._slot(job)
+        slot = self._slot(f"cell {job.spec.name}")
         try:
             for attempt in range(self.retries + 1):
                 ending = self._attempt(job, job.to_line(), slot, emit)
@@ -163,7 +164,7 @@ class LocalProcesses(Stoppable):
         Raises:
             SgmError: they are not all trained; each can go on alone.
         """
-        slot = self._slot(jobs[0])
+        slot = self._slot(f"cell {jobs[0].spec.name}")
         try:
             ending = self._attempt(jobs[0], together_line(jobs), slot, emit)
         finally:
@@ -171,6 +172,29 @@ class LocalProcesses(Stoppable):
         if not ending.done:
             reason = ending.last.get("message") or ending.words or "its process was killed"
             raise SgmError(f"{len(jobs)} cells are not trained together: {reason}")
+
+    def starmap(self, function: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Return what a function, "module:name" of sgm_core, returns for each tuple of arguments, computed
+        at once by workers that have imported what cells need; None where no worker idles, or one failed.
+
+        Raises:
+            Stopped: everything is being stopped.
+        """
+
+        def call(given: tuple[Any, ...]) -> Any:
+            slot = self._slot(function)
+            try:
+                held = self._nursery and self._nursery[0]
+                kind = slot.worker.kind if slot.worker is not None else held
+                if kind is None:
+                    return None
+                ending = self._once(function, call_line(function, *given), kind, slot, _ignore)
+                return value_of(ending.last["value"]) if ending.done else None
+            finally:
+                self._free.put(slot)
+
+        with ThreadPoolExecutor(self.slots, "sgm-call") as pool:
+            return list(pool.map(call, arguments))
 
     def load(self, job: Job) -> None:
         """Start a worker in every slot, which imports what such a job needs, or one process that
@@ -213,25 +237,26 @@ class LocalProcesses(Stoppable):
         self._close_nursery()
         self._starter.shutdown(wait=False)
 
-    def _slot(self, job: Job) -> _Slot:
-        """Wait for a free slot."""
+    def _slot(self, name: str) -> _Slot:
+        """Wait for a free slot, for what has this name."""
         while not self._stopping.is_set():
             with contextlib.suppress(queue.Empty):
                 return self._free.get(timeout=0.2)
-        raise Stopped(f"cell {job.spec.name}: not started, because everything is being stopped")
+        raise Stopped(f"{name}: not started, because everything is being stopped")
 
     def _attempt(self, job: Job, line: str, slot: _Slot, emit: Emit) -> Ending:
         """Have a worker do what a line asks for, that of the slot if it fits; a new one if its code was
         edited."""
-        ending = self._once(job, line, slot, emit)
+        name, kind = f"cell {job.spec.name}", Kind.of(job, _visible(job, slot))
+        ending = self._once(name, line, kind, slot, emit)
         while ending.outdated:
             self._close_nursery()  # it has imported the same code
-            ending = self._once(job, line, slot, emit)
+            ending = self._once(name, line, kind, slot, emit)
         return ending
 
-    def _once(self, job: Job, line: str, slot: _Slot, emit: Emit) -> Ending:
-        stopped = Stopped(f"cell {job.spec.name}: stopped; run again to go on with it")
-        worker = self._worker(slot, Kind.of(job, _visible(job, slot)), stopped)
+    def _once(self, name: str, line: str, kind: Kind, slot: _Slot, emit: Emit) -> Ending:
+        stopped = Stopped(f"{name}: stopped; run again to go on with it")
+        worker = self._worker(slot, kind, stopped)
         try:
             ending = worker.follow(line, emit)
             slot.worker = worker if ending.done else None
@@ -377,6 +402,10 @@ def _result(job: Job, ending: Ending) -> Outcome:
 def _visible(job: Job, slot: _Slot) -> str:
     """What a worker of this slot sees as CUDA_VISIBLE_DEVICES for a job."""
     return slot.device if job.spec.training["device"] == "cuda" else ""
+
+
+def _ignore(event: dict[str, Any]) -> None:
+    """A call has no events."""
 
 
 def _kill(workers: Sequence[Worker]) -> None:

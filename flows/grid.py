@@ -86,7 +86,8 @@ def grid(experiment: str, root: str = ".") -> list[str]:
 
         searched = search(project, experiment, run)
         samplers, missed = _compare_samplers(config, searched, executor, shown)
-    table = write_report(project, searched, observed.failures, experiment, samplers)
+        failures = observed.failures
+        table = write_report(project, searched, failures, experiment, samplers, executor)
     leaderboard_artifact(experiment, table)
     untracked = [away] if away else list(observed.untracked)
     if tracking is not None:

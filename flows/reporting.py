@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from flows.project import Project
 from sgm_core.errors import SgmError
 
 if TYPE_CHECKING:
+    from flows.executors import CellExecutor
     from flows.searching import Searched
+    from sgm_core.report.scene import Pictures, Scene
+
+DRAW = "sgm_core.report.drawing:draw"
 
 
 def write_report(
@@ -17,20 +22,39 @@ def write_report(
     failures: dict[str, str],
     experiment: str,
     samplers: dict[str, Any] | None,
+    executor: CellExecutor,
 ) -> Any:
     """Write reports/EXPERIMENT and return the leaderboard (a pandas DataFrame).
 
-    Two grids of one experiment build the same folder, so one writes it after the other.
+    Two grids of one experiment build the same folder, so one writes it after the other. The executor's
+    workers draw the pictures, at once: they have matplotlib already, and idle.
     """
     from sgm_core.report.write import write_reports
 
     specs = {job.spec.name: job.spec for job in searched.all_jobs}
     failed = [(specs[name], text) for name, text in sorted(failures.items())]
     config, out = project.config().experiment(experiment), project.report(experiment)
-    finals = searched.finals.values()
+    finals, cheap = searched.finals.values(), searched.cheap
+
+    def draw(scene: Scene, parts: Iterable[str]) -> Pictures:
+        return _drawn(executor, scene, list(parts))
+
     with project.lock(f"report-{experiment}"):
-        report = write_reports(config, finals, failed, out, searched.cheap, samplers)
+        report = write_reports(config, finals, failed, out, cheap, samplers, draw)
     return report.frame
+
+
+def _drawn(executor: CellExecutor, scene: Scene, parts: list[str]) -> Pictures:
+    """Draw with the executor's workers, and here what they have not drawn."""
+    from flows.executors import LocalProcesses
+    from sgm_core.report.scene import draw_here
+
+    drawn: dict[str, Any] = {}
+    if isinstance(executor, LocalProcesses):
+        found = executor.starmap(DRAW, [(scene, part) for part in parts])
+        drawn = {part: one for part, one in zip(parts, found, strict=True) if one is not None}
+    left = [part for part in parts if part not in drawn]
+    return {**drawn, **(draw_here(scene, left) if left else {})}
 
 
 def print_leaderboards(project: Project, names: list[str]) -> None:

@@ -22,7 +22,7 @@ from sgm_core.config.net import NETS
 from sgm_core.device import device_class
 from sgm_core.errors import SgmError
 from sgm_core.job import Job, jobs_of
-from sgm_core.renew import uncollected
+from sgm_core.renew import absent, uncollected
 from sgm_core.spec import CellSpec, EvaluationSpec, cells_of, digest_of, identity_key
 from sgm_core.store import Entry
 from sgm_core.store.shared import store_at
@@ -45,7 +45,9 @@ __all__ = [
 
 CELLS, EVALUATIONS = "cells", "evaluations"
 # What every evaluation imports on its way.
-LIBRARIES = ("sgm_core.report.figures",)
+LIBRARIES = ("sgm_core.report.figures", "sgm_core.report.drawing")
+# What POT imports if it is there, for solvers that nothing here asks for: half a second, and 50 MiB.
+UNUSED = ("sklearn", "networkx")
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -144,12 +146,13 @@ def outdated(job: Job) -> bool:
 def load(job: Job) -> None:
     """Import what a job needs, before it is asked for; an edit from here on makes it `outdated`."""
     remember(job)
-    points = NETS[job.spec.net["kind"]].data_rank == 1
-    libraries = (*LIBRARIES, *(["ot"] if points else []))
-    with uncollected():
-        for name in (*job.spec.modules, *job.evaluation_spec("").modules, *libraries):
-            with suppress(Exception):  # the job itself will say it
+    with uncollected(), suppress(Exception):  # the job itself will say it
+        for name in (*job.spec.modules, *job.evaluation_spec("").modules, *LIBRARIES):
+            with suppress(Exception):
                 import_module(name)
+        if NETS[job.spec.net["kind"]].data_rank == 1:
+            with absent(*UNUSED):
+                import_module("ot")
 
 
 def check_plan(job: Job, identity: Mapping[str, Any]) -> None:

@@ -68,3 +68,18 @@ def uncollected() -> Iterator[None]:
         _freeze()
         if was:
             gc.enable()
+
+
+@contextlib.contextmanager
+def absent(*packages: str) -> Iterator[None]:
+    """For imports of what does without these packages; whoever imports one later gets it.
+
+    Not while other threads import.
+    """
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: not to be found
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]

@@ -4,12 +4,13 @@
 
 On stdin jobs come one a line, as `Job.to_line` writes them, until its end; each is computed as in a new
 process (sgm_core.renew). A line that begins with `load ` asks for the imports of its job alone, so that
-they are over when jobs come. stdout carries one JSON object a line, and nothing else (whatever a library
-prints goes to stderr):
+they are over when jobs come, one with `call ` for what a function returns (sgm_core.calling). stdout
+carries one JSON object a line, and nothing else (whatever a library prints goes to stderr):
 
     {"event": "progress" | "message", ...}                              as emitted by the work
     {"event": "done", "cell": key, "evaluation": key, "cached": bool,   the end of one job
      "resident": bytes}
+    {"event": "done", "value": text, "resident": bytes}                 the end of one call
     {"event": "outdated"}                                               instead of a job: its code was
                                                                         edited; ask a new process
     {"event": "error", "message": ..., "exit_code": ...}                the end of a job and the process
@@ -34,6 +35,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from sgm_core.calling import CALL, called
 from sgm_core.cell import Job, ensure_cell, load, outdated
 from sgm_core.config.custom import use_folder
 from sgm_core.ending import PARENT, Terminated, die_with_parent, killed_with_parent, terminate
@@ -67,6 +69,9 @@ def main(argv: list[str] | None = None) -> int:
         die_with_parent(int(os.environ.pop(PARENT, os.getppid())))
         for number, text in enumerate(_texts(argv)):
             with renewed():
+                if text.startswith(CALL):
+                    emit({"event": "done", "value": called(text), "resident": resident()})
+                    continue
                 jobs = _jobs(text)
                 job = jobs[0]
                 if text.startswith(LOAD):

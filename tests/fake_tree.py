@@ -22,6 +22,7 @@ REAL = Path(__file__).resolve().parent.parent
 COPIED = [
     "config",
     "store",
+    "calling.py",
     "cell.py",
     "code.py",
     "device.py",

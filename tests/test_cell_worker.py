@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from fake_tree import PYTHON, environment, inherited, make_job, make_tree
+
+from sgm_core.renew import absent
 
 WORKER = [PYTHON, "-P", "-m", "sgm_core.worker"]
 
@@ -51,3 +54,39 @@ def test_a_worker_without_a_job_says_so(
     assert event["event"] == "error"
     assert sentence in event["message"]
     assert done.stderr.strip() == event["message"]
+
+
+LOADED = """
+import sys
+from pathlib import Path
+from sgm_core.cell import Job, load
+load(Job.from_json(Path(sys.argv[1]).read_text()))
+found = [name for name in ("ot", "sgm_core.report.drawing", *sys.argv[2:]) if name in sys.modules]
+import numpy as np
+import networkx, sklearn.cluster
+from sgm_core.evaluate.points import Points, exact_w2
+x = Points(np.random.default_rng(0).normal(size=(50, 2)))
+assert exact_w2(x, Points(x.x + 3.0)).value > 4.2
+print(*found)
+"""
+
+
+def test_what_pot_can_do_without_is_not_loaded_and_can_be_imported_later(tmp_path: Path) -> None:
+    job = tmp_path / "job.json"
+    job.write_text(make_job(tmp_path).to_json())
+    unused = ["sklearn", "networkx", "pandas"]
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, str(job), *unused], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["ot", "sgm_core.report.drawing"]
+
+
+def test_only_what_is_not_imported_yet_is_absent() -> None:
+    assert "wave" not in sys.modules
+    with absent("json", "wave"):
+        assert __import__("json") is json
+        with pytest.raises(ImportError):
+            __import__("wave")
+    assert __import__("wave").open
+    assert sys.modules["json"] is json

@@ -18,6 +18,7 @@ from flows_fakes import Pool
 
 from flows import adding, cell, reporting
 from flows.cell import Observed
+from flows.executors import InProcess
 from flows.progress import Display
 from flows.project import Project, tool_environment
 from flows.searching import Searched
@@ -164,7 +165,7 @@ def test_two_grids_write_their_report_one_after_the_other(
         return SimpleNamespace(frame=None)
 
     monkeypatch.setattr("sgm_core.report.write.write_reports", write)
-    at_once(*[lambda: reporting.write_report(project, NOTHING, {}, "rolls", None)] * 3)
+    at_once(*[lambda: reporting.write_report(project, NOTHING, {}, "rolls", None, InProcess())] * 3)
     assert most == [1, 1, 1]
 
 

@@ -19,6 +19,7 @@ from sgm_core.errors import SgmError
 from sgm_core.report import write as writing
 from sgm_core.report.card import model_card
 from sgm_core.report.content import Content
+from sgm_core.report.scene import PARTS, Scene
 from sgm_core.report.write import write_reports
 
 HOSTILE = "vp-<script>alert(1)</script>\"'&|`_x_-s0"
@@ -133,8 +134,7 @@ def test_html_loads_nothing_and_escapes_everything(tmp_path: Path) -> None:
     frame = writing.searched_board(experiment(), [one], failures, [])
     frame.attrs["since"] = ["<script>alert(1)</script>"]
     content = Content(experiment(), results, [], frame, writing.choose(frame), None)
-    charts = {scheme: dict.fromkeys(writing.html.CHARTS, b"png") for scheme in ("light", "dark")}
-    text = writing.html.report_page(content, charts, b"png")
+    text = writing.html.report_page(content, writing.draw_here(Scene.of(content), PARTS))
     page = Page(text)
     assert page.tags.count("script") == 1
     assert page.handlers == []

@@ -10,36 +10,32 @@ from typing import Any
 import pandas as pd
 
 from sgm_core.config.experiment import ExperimentConfig
-from sgm_core.report import provenance, rungs, sampler_chart, under
+from sgm_core.report import provenance, rungs, sampler_table, under
 from sgm_core.report.choice import FAILED, LEFT_OUT, Choice
 from sgm_core.report.content import Content
 from sgm_core.report.leaderboard import floor_of
 from sgm_core.report.markdown import RANKED, with_interval
 from sgm_core.report.page import image, image_by_scheme, page
-from sgm_core.report.results import Result, direction, meaning, number
-from sgm_core.report.tiles import tiles
+from sgm_core.report.results import SAMPLERS_TITLE, Result, direction, meaning, number
+from sgm_core.report.scene import CELLS, DARK, LIGHT, SIDE_BY_SIDE, Pictures
 from sgm_core.report.words import measured, plain
 from sgm_core.search import plan_in_words
 
-MOST_TILES = 48
 CHARTS = {
     "heatmap.png": "the ranking metric by process and network",
     "nfe.png": "quality against network evaluations per sample",
     "training_time.png": "quality against training time",
     "loss.png": "training loss",
 }
-SIDE_BY_SIDE = "the same seeds in the best cells, side by side"
+SEEDS = "the same seeds in the best cells, side by side"
 
 
-def report_page(
-    content: Content, charts: Mapping[str, Mapping[str, bytes]], side_by_side: bytes
-) -> str:
+def report_page(content: Content, pictures: Pictures) -> str:
     """Return the page.
 
     Args:
         content: what is reported.
-        charts: {"light": {file: PNG}, "dark": {file: PNG}}.
-        side_by_side: PNG of the best cells.
+        pictures: of every part (see sgm_core.report.drawing).
     """
     experiment, results, frame, choice = (
         content.experiment, content.results, content.frame, content.choice
@@ -50,12 +46,12 @@ def report_page(
         _since(frame),
         _table(frame, choice),
         rungs.html_sections(frame, content.cheap, results),
-        _samples(content, side_by_side),
+        _samples(content, pictures[CELLS]),
         _best_pictures(best),
         under.html_section(results, choice.cell),
         "<h2>The grid in charts</h2>",
-        *(_chart(charts, name, words) for name, words in CHARTS.items()),
-        _samplers(content, charts),
+        *(_chart(pictures, name, words) for name, words in CHARTS.items()),
+        _samplers(content, pictures),
         _excluded(choice),
         provenance.html_section(best),
         _facts(experiment, results),
@@ -63,17 +59,17 @@ def report_page(
     return page(f"{experiment.name} · report", "\n".join(part for part in parts if part))
 
 
-def _chart(charts: Mapping[str, Mapping[str, bytes]], name: str, words: str) -> str:
-    picture = image_by_scheme(charts["light"][name], charts["dark"][name], words)
+def _chart(pictures: Pictures, name: str, words: str) -> str:
+    picture = image_by_scheme(pictures[LIGHT][name], pictures[DARK][name], words)
     return f'<figure class="card chart">{picture}</figure>'
 
 
-def _samplers(content: Content, charts: Mapping[str, Mapping[str, bytes]]) -> str:
-    table = sampler_chart.html_section(content.samplers, content.metric)
+def _samplers(content: Content, pictures: Pictures) -> str:
+    table = sampler_table.html_section(content.samplers, content.metric)
     if not table:
         return ""
     words = "quality against network evaluations under each sampler"
-    return f"<h2>{sampler_chart.TITLE}</h2>{_chart(charts, 'samplers.png', words)}{table}"
+    return f"<h2>{SAMPLERS_TITLE}</h2>{_chart(pictures, 'samplers.png', words)}{table}"
 
 
 def _since(frame: pd.DataFrame) -> str:
@@ -159,23 +155,24 @@ def _table(frame: pd.DataFrame, choice: Choice) -> str:
     )
 
 
-def _samples(content: Content, side_by_side: bytes) -> str:
-    main, results = content.metric, content.results
-    choice, shown = content.choice, content.ranked[:MOST_TILES]
+def _samples(content: Content, pictures: Mapping[str, bytes]) -> str:
+    main, choice, count = content.metric, content.choice, len(content.results)
+    shown = [result for result in content.ranked if result.name in pictures]
     figures = [
         f'<figure class="card{" chosen" if result.name == choice.cell else ""}">'
-        f"{image(data, f'samples of {result.name}')}<figcaption><b>{escape(result.name)}</b>"
+        f"{image(pictures[result.name], f'samples of {result.name}')}"
+        f"<figcaption><b>{escape(result.name)}</b>"
         f"<span>{escape(main)} {_measured(result.value(main))}</span></figcaption></figure>"
-        for result, data in zip(shown, tiles(shown), strict=True)
+        for result in shown
     ]
     if not figures:
         return ""
-    more = f" The first {MOST_TILES} of {len(results)}." if len(results) > MOST_TILES else ""
+    more = f" The first {len(shown)} of {count}." if count > len(shown) else ""
     return (
         "<h2>Samples of every cell</h2><p class='quiet'>The same seeds in every cell: each picture "
         f"starts from the same noise. Best first.{more}</p>"
         f'<div class="cells">{"".join(figures)}</div>'
-        f'<figure class="card dark">{image(side_by_side, SIDE_BY_SIDE)}</figure>'
+        f'<figure class="card dark">{image(pictures[SIDE_BY_SIDE], SEEDS)}</figure>'
     )
 
 

@@ -57,6 +57,7 @@ class Outcome(Protocol):
 
 
 Failures = Sequence[tuple[Spec, str]]
+SAMPLERS_TITLE = "The chosen cell under every sampler"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,12 @@ class Result:
         """A number of a row; NaN where there is none."""
         row = self.row(metric, split)
         return number(None if row is None else row.get(field))
+
+
+def sampler_rows(document: Mapping[str, Any] | None, metric: str) -> list[dict[str, Any]]:
+    """The rows of samplers.json with a value of a metric; [] without a measurement."""
+    rows = [] if document is None else document["rows"]
+    return [row for row in rows if row["value"] is not None and row["metric"] == metric]
 
 
 def number(value: Any) -> float:

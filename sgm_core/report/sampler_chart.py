@@ -1,26 +1,25 @@
-"""Quality against NFE of the chosen cell under each sampler: a chart and a table."""
+"""Quality against NFE of the chosen cell under each sampler, as a chart (sampler_table: the numbers)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
-from sgm_core.report import markdown
 from sgm_core.report.canvas import FONT, LINES, MARKERS, Ground, text
 from sgm_core.report.curves import RIGHT, chart_frame, log_ticks
-from sgm_core.report.results import direction, lower_is_better, meaning
-from sgm_core.report.words import measured, plain
-
-TITLE = "The chosen cell under every sampler"
-TEXT = (
-    "Validation split, the same seeds for every sampler and number of steps, with 95 % bootstrap "
-    "intervals; options are the samplers' defaults, but for the cell's own sampler."
+from sgm_core.report.results import (
+    SAMPLERS_TITLE,
+    direction,
+    lower_is_better,
+    meaning,
+    sampler_rows,
 )
+from sgm_core.report.words import plain
+
 SPAN = 4
 SHORT = 19
 
@@ -34,12 +33,12 @@ def samplers_figure(document: Mapping[str, Any] | None, metric: str, ground: Gro
     """
     drawn, axes = chart_frame(
         ground,
-        TITLE,
+        SAMPLERS_TITLE,
         f"{metric}: {meaning(metric)}; {direction(metric)}",
         "network evaluations per sample",
         metric,
     )
-    rows = _rows(document, metric)
+    rows = sampler_rows(document, metric)
     if not rows:
         text(axes, 0.5, 0.5, "not measured", ground, colour=ground.muted, ha="center")
         return drawn
@@ -84,51 +83,3 @@ def samplers_figure(document: Mapping[str, Any] | None, metric: str, ground: Gro
 def _marker(place: int) -> str:
     """Colours repeat after eight series; the marker of a colour is another one then."""
     return MARKERS[(place + place // 8) % len(MARKERS)]
-
-
-def markdown_section(document: Mapping[str, Any] | None, metric: str) -> str:
-    """The table as Markdown; "" without a measurement."""
-    rows = _rows(document, metric)
-    if not rows:
-        return ""
-    head, lines = _table(rows, metric)
-    cells = [[markdown.escape(cell) for cell in line] for line in lines]
-    return f"## {TITLE}\n\n{TEXT}\n\n{markdown.table(head, cells, 'lrrrr')}"
-
-
-def html_section(document: Mapping[str, Any] | None, metric: str) -> str:
-    """The table as HTML, to stand below the chart; "" without a measurement."""
-    rows = _rows(document, metric)
-    if not rows:
-        return ""
-    head, lines = _table(rows, metric)
-    top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines
-    )
-    return (
-        f'<p class="quiet">{TEXT}</p><div class="card scroll"><table><thead><tr>{top}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _rows(document: Mapping[str, Any] | None, metric: str) -> list[dict[str, Any]]:
-    if document is None:
-        return []
-    known = [row for row in document["rows"] if row["value"] is not None]
-    return [row for row in known if row["metric"] == metric]
-
-
-def _table(rows: Sequence[Mapping[str, Any]], metric: str) -> tuple[list[str], list[list[str]]]:
-    head = ["sampler", "NFE", metric, "CPU s / sample", "s / sample"]
-    lines = [
-        [
-            str(row["sampler"]),
-            str(row["nfe"]),
-            markdown.with_interval(row["value"], row["low"], row["high"]),
-            measured(float(row["cpu_seconds_per_sample"])),
-            measured(float(row["seconds_per_sample"])),
-        ]
-        for row in rows
-    ]
-    return head, lines

@@ -20,22 +20,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from sgm_core.config.experiment import ExperimentConfig
 from sgm_core.errors import SgmError
-from sgm_core.report import curves, heatmap, html, markdown, rungs, sampler_chart, under
-from sgm_core.report.canvas import DARK, LIGHT, Ground, png
+from sgm_core.report import html, markdown, rungs, sampler_table, under
 from sgm_core.report.changes import since_last
 from sgm_core.report.choice import Choice, choose
 from sgm_core.report.content import Content, searched_board
 from sgm_core.report.folder import swapped
 from sgm_core.report.results import Failures, Outcome, Result, read
-from sgm_core.report.side_by_side import side_by_side_figure
+from sgm_core.report.scene import CELLS, LIGHT, PARTS, SIDE_BY_SIDE, Draw, Scene, draw_here
 from sgm_core.store.files import os_errors, write_atomic, write_json
 
 PICTURES = ("samples.png", "trajectory.png", "field.png", "nearest.png")
-BOARD, SIDE_BY_SIDE = "leaderboard.parquet", "side_by_side.png"
+BOARD = "leaderboard.parquet"
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,7 @@ def write_reports(
     out: Path,
     cheap: Iterable[Iterable[Outcome]] = (),
     samplers: Mapping[str, Any] | None = None,
+    draw: Draw = draw_here,
 ) -> Report:
     """Write the report of an experiment into `out`, replacing the folder in one step.
 
@@ -64,6 +63,7 @@ def write_reports(
         out: the folder, e.g. reports/digits.
         cheap: finished cells of each cheap rung of the search.
         samplers: samplers.json of the chosen cell (see sgm_core.evaluate.samplers).
+        draw: draws the pictures, here or elsewhere.
 
     Raises:
         SgmError: there is no cell at all, an entry lacks a file, or `out` cannot be written.
@@ -77,17 +77,16 @@ def write_reports(
     frame.attrs["since"] = since_last(frame, choice.cell, out / BOARD)
     results, trials = read(outcomes, experiment), [read(rung, experiment) for rung in tried]
     content = Content(experiment, results, trials, frame, choice, samplers)
-    charts = {ground.name: _charts(content, ground) for ground in (LIGHT, DARK)}
-    side_by_side = png(side_by_side_figure(content.ranked))
-    page = html.report_page(content, charts, side_by_side)
+    pictures = draw(Scene.of(content), PARTS)
+    page = html.report_page(content, pictures)
     with swapped(out) as folder:
         with os_errors(folder):
             frame.to_parquet(folder / BOARD, index=False)
         write_atomic(folder / "leaderboard.md", _markdown(content).encode())
         write_json(folder / "metrics.json", flat_metrics(frame, choice))
-        for name, data in charts[LIGHT.name].items():
+        for name, data in pictures[LIGHT].items():
             write_atomic(folder / name, data)
-        write_atomic(folder / SIDE_BY_SIDE, side_by_side)
+        write_atomic(folder / SIDE_BY_SIDE, pictures[CELLS][SIDE_BY_SIDE])
         for result in results:
             _copy_pictures(result, folder / "cells" / result.name)
         write_atomic(folder / "report.html", page.encode())
@@ -99,7 +98,7 @@ def _markdown(content: Content) -> str:
     parts = [
         markdown.leaderboard(frame, choice),
         rungs.markdown_sections(frame, content.cheap, content.results),
-        sampler_chart.markdown_section(content.samplers, content.metric),
+        sampler_table.markdown_section(content.samplers, content.metric),
         under.markdown_section(content.results, choice.cell),
     ]
     return "\n".join(part for part in parts if part)
@@ -116,22 +115,6 @@ def flat_metrics(frame: pd.DataFrame, choice: Choice) -> dict[str, Any]:
             cells[str(row["cell"])] = numbers
     best = {} if choice.cell is None else cells.get(choice.cell, {})
     return {"best": best, "cells": dict(sorted(cells.items()))}
-
-
-def _charts(content: Content, ground: Ground) -> dict[str, bytes]:
-    """The PNG bytes of the experiment's charts on one ground."""
-    metric, results, experiment = content.metric, content.results, content.experiment
-    grid = list(experiment.processes), list(experiment.nets)
-    out, best = rungs.left_out(content.cheap, results), content.choice.cell
-    trials = [result for rung in content.cheap for result in rung]
-    drawn: dict[str, Figure] = {
-        "loss.png": curves.loss_figure(results, ground),
-        "nfe.png": curves.nfe_figure(results, metric, ground),
-        "samplers.png": sampler_chart.samplers_figure(content.samplers, metric, ground),
-        "heatmap.png": heatmap.heatmap_figure([*results, *out], *grid, metric, best, ground),
-        "training_time.png": curves.training_time_figure(results, metric, ground, trials),
-    }
-    return {name: png(picture) for name, picture in drawn.items()}
 
 
 def _copy_pictures(result: Result, folder: Path) -> None:
