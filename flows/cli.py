@@ -316,10 +316,9 @@ def _lifecycle(
     _start_workers(project, names)
     with uncollected():  # a second or two that the server needs anyway
         from flows.lifecycle import lifecycle
-        from flows.versions import Registry
+        from flows.versions import open_ahead
 
-        with suppress(SgmError):  # the grid will say it
-            Registry(project)  # MLflow keeps what it has opened
+        open_ahead(project)
     with server.ready():
         lifecycle(names, str(project.root), allow_failures, publishing, data)
 

@@ -25,7 +25,6 @@ from contextlib import contextmanager
 from typing import IO
 
 from flows.project import Project, make_folder
-from flows.setup import OTHER_DATABASE
 from sgm_core.code import ROOT
 from sgm_core.errors import SgmError
 
@@ -54,8 +53,6 @@ LEAN = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "64",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "2",
 }
-# The project's own database is of this version already (flows.setup); looking takes it 0.2 s.
-MIGRATED = {"PREFECT_API_DATABASE_MIGRATE_ON_START": "0"}
 # A process that finds all homes of embedded Prefect servers taken waits for the first one.
 HOMES = 16
 STARTS = 3  # its port may be taken between the look and the start
@@ -66,14 +63,13 @@ END_SECONDS = 5.0
 class Embedded:
     """The embedded server of this process; does nothing where PREFECT_API_URL names a server.
 
-    One process per home: two servers on one database block each other. The project is initialised.
+    One process per home: two servers on one database block each other.
     """
 
     def __init__(self, project: Project) -> None:
         self._lock: IO[str] | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._starts = 0
-        self._variables = dict(LEAN)
         if not os.environ.get(ADDRESS):
             self._reserve(project)
             atexit.register(self._end)
@@ -108,8 +104,6 @@ class Embedded:
                 continue
             if number:
                 os.environ["PREFECT_HOME"] = str(home)
-            elif not any(os.environ.get(name) for name in OTHER_DATABASE):
-                self._variables |= MIGRATED
             self._lock = handle
             return
 
@@ -122,7 +116,7 @@ class Embedded:
         serve = ["-c", SERVE, str(os.getpid()), "--factory", APPLICATION, "--host", "127.0.0.1"]
         serve += ["--port", str(port), "--log-level", "error", "--lifespan", "on"]
         variables = {
-            **self._variables,
+            **LEAN,
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
             "PREFECT__SERVER_EPHEMERAL": "1",
             "PREFECT__SERVER_FINAL": "1",

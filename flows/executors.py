@@ -137,7 +137,7 @@ class LocalProcesses(Stoppable):
         finished = lookup(job, emit)
         if finished is not None:
             return finished
-        slot = self._slot(f"cell {job.spec.name}")
+        slot = self._slot(job)
         try:
             for attempt in range(self.retries + 1):
                 ending = self._attempt(job, job.to_line(), slot, emit)
@@ -164,7 +164,7 @@ class LocalProcesses(Stoppable):
         Raises:
             SgmError: they are not all trained; each can go on alone.
         """
-        slot = self._slot(f"cell {jobs[0].spec.name}")
+        slot = self._slot(jobs[0])
         try:
             ending = self._attempt(jobs[0], together_line(jobs), slot, emit)
         finally:
@@ -173,28 +173,66 @@ class LocalProcesses(Stoppable):
             reason = ending.last.get("message") or ending.words or "its process was killed"
             raise SgmError(f"{len(jobs)} cells are not trained together: {reason}")
 
-    def starmap(self, function: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Return what a function, "module:name" of sgm_core, returns for each tuple of arguments, computed
-        at once by workers that have imported what cells need; None where no worker idles, or one failed.
+    def starmap(
+        self, name: str, function: str, arguments: Sequence[tuple[Any, ...]]
+    ) -> list[Any | None]:
+        """Return what a function returns for each tuple of arguments, computed at once by workers that idle
+        and have imported what cells need; None where there was none, or it failed. No other process is
+        started.
+
+        Args:
+            name: what it is, in words, for who stops it.
+            function: "module:name" of sgm_core.
 
         Raises:
             Stopped: everything is being stopped.
         """
+        free = self._all_free()
+        warm = [slot for slot in free if self._warm(slot) is not None]
+        idle: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
 
-        def call(given: tuple[Any, ...]) -> Any:
-            slot = self._slot(function)
+        def call(given: tuple[Any, ...]) -> Any | None:
+            slot = idle.get()  # at once: there are as many as threads
             try:
-                held = self._nursery and self._nursery[0]
-                kind = slot.worker.kind if slot.worker is not None else held
+                kind = self._warm(slot)
                 if kind is None:
                     return None
-                ending = self._once(function, call_line(function, *given), kind, slot, _ignore)
+                ending = self._once(name, call_line(function, *given), kind, slot, _ignore)
                 return value_of(ending.last["value"]) if ending.done else None
+            except Stopped:
+                raise
+            except Exception:  # whatever it was, who asked can compute it
+                return None
             finally:
+                idle.put(slot)
+
+        try:
+            if self._stopping.is_set():
+                raise Stopped(f"{name}: not made, because everything is being stopped")
+            for slot in warm:
+                idle.put(slot)
+            if not warm:
+                return [None] * len(arguments)
+            with ThreadPoolExecutor(len(warm), "sgm-call") as pool:
+                return list(pool.map(call, arguments))
+        finally:
+            for slot in reversed(free):
                 self._free.put(slot)
 
-        with ThreadPoolExecutor(self.slots, "sgm-call") as pool:
-            return list(pool.map(call, arguments))
+    def _all_free(self) -> list[_Slot]:
+        """Take every slot that is free, the one that was used last first."""
+        free: list[_Slot] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                free.append(self._free.get_nowait())
+        return free
+
+    def _warm(self, slot: _Slot) -> Kind | None:
+        """The kind of the process that a slot has, or can have forked; None if it would be a new one."""
+        if slot.worker is not None and slot.worker.usable:
+            return slot.worker.kind
+        held = self._nursery
+        return held[0] if held is not None and held[1].alive else None
 
     def load(self, job: Job) -> None:
         """Start a worker in every slot, which imports what such a job needs, or one process that
@@ -237,12 +275,12 @@ class LocalProcesses(Stoppable):
         self._close_nursery()
         self._starter.shutdown(wait=False)
 
-    def _slot(self, name: str) -> _Slot:
-        """Wait for a free slot, for what has this name."""
+    def _slot(self, job: Job) -> _Slot:
+        """Wait for a free slot."""
         while not self._stopping.is_set():
             with contextlib.suppress(queue.Empty):
                 return self._free.get(timeout=0.2)
-        raise Stopped(f"{name}: not started, because everything is being stopped")
+        raise Stopped(f"cell {job.spec.name}: not started, because everything is being stopped")
 
     def _attempt(self, job: Job, line: str, slot: _Slot, emit: Emit) -> Ending:
         """Have a worker do what a line asks for, that of the slot if it fits; a new one if its code was

@@ -86,6 +86,11 @@ class Nursery:
         """Whether somebody waits for a worker."""
         return self._guard.locked()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked for a worker."""
+        return self.process.poll() is None
+
     def fork(self) -> Forked | None:
         """Return a new worker, after the imports are over; None if the nursery is dead or hangs, which
         ends it."""

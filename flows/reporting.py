@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from flows.searching import Searched
     from sgm_core.report.scene import Pictures, Scene
 
-DRAW = "sgm_core.report.drawing:draw"
+PICTURES, DRAW = "the report's pictures", "sgm_core.report.drawing:draw"
 
 
 def write_report(
@@ -51,7 +51,7 @@ def _drawn(executor: CellExecutor, scene: Scene, parts: list[str]) -> Pictures:
 
     drawn: dict[str, Any] = {}
     if isinstance(executor, LocalProcesses):
-        found = executor.starmap(DRAW, [(scene, part) for part in parts])
+        found = executor.starmap(PICTURES, DRAW, [(scene, part) for part in parts])
         drawn = {part: one for part, one in zip(parts, found, strict=True) if one is not None}
     left = [part for part in parts if part not in drawn]
     return {**drawn, **(draw_here(scene, left) if left else {})}

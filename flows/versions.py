@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from flows.project import Project, mlflow_failed, mlflow_is_away
+from flows.project import SQLITE, Project, mlflow_failed, mlflow_is_away
 from flows.setup import initialise
 from sgm_core.errors import SgmError, UsageError
 
@@ -45,9 +45,21 @@ class Registry:
 
         try:
             yield
-        except (MlflowException, OSError) as error:
+        except Exception as error:
+            # MLflow lets errors of a database through that it opens itself.
+            database = type(error).__module__.startswith("sqlalchemy.")
+            if not (database or isinstance(error, MlflowException | OSError)):
+                raise
             why = mlflow_failed(self.project.tracking_uri, error)
             raise SgmError(why + self.advice) from error
+
+
+def open_ahead(project: Project) -> None:
+    """Have MLflow open the project's own database, which it keeps open; whoever asks for it next will
+    say what is wrong with it."""
+    if project.tracking_uri.startswith(SQLITE):
+        with suppress(Exception):
+            Registry(project)
 
 
 def version_of(registry: Registry, uri: str) -> ModelVersion:

@@ -4,8 +4,8 @@
     text = called(line)                                                   in the one that computes
     value_of(text)                                                        in the one that asked
 
-Arguments and value travel as pickles between a process and its own child, which run the same code; the
-function travels by its name, so that who asks need not import it.
+Arguments and value travel as pickles between a process and its own child; the function travels by its name,
+so that who asks need not import it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ CALL = "call "
 def call_line(function: str, *arguments: Any) -> str:
     """Return the line that asks a worker for a call of "module:name"."""
     return f"{CALL}{function} {_text(arguments)}\n"
+
+
+def module_of(line: str) -> str:
+    """Return the module of the function that such a line asks for."""
+    return line.removeprefix(CALL).partition(":")[0]
 
 
 def called(line: str) -> str:

@@ -46,7 +46,7 @@ __all__ = [
 CELLS, EVALUATIONS = "cells", "evaluations"
 # What every evaluation imports on its way.
 LIBRARIES = ("sgm_core.report.figures", "sgm_core.report.drawing")
-# What POT imports if it is there, for solvers that nothing here asks for: half a second, and 50 MiB.
+# What POT imports if it is there, for solvers that nothing here asks for: half a second and 100 MiB.
 UNUSED = ("sklearn", "networkx")
 
 Emit = Callable[[dict[str, Any]], None]
@@ -134,8 +134,13 @@ _loaded: dict[str, str] = {}
 def remember(job: Job) -> None:
     """Note the code of a job before anything of it is imported: an edit from here on is refused, not
     stored under the new key."""
-    for name, digest in _hashes(job).items():
-        _loaded.setdefault(name, digest)
+    edited(_hashes(job))
+
+
+def edited(hashes: Mapping[str, str]) -> bool:
+    """Note the code of modules that is about to be imported; return whether some is here already and has
+    been edited since."""
+    return {name: _loaded.setdefault(name, digest) for name, digest in hashes.items()} != hashes
 
 
 def outdated(job: Job) -> bool:
@@ -146,12 +151,17 @@ def outdated(job: Job) -> bool:
 def load(job: Job) -> None:
     """Import what a job needs, before it is asked for; an edit from here on makes it `outdated`."""
     remember(job)
+    with suppress(SgmError):
+        edited(module_hashes(LIBRARIES))
+    points = NETS[job.spec.net["kind"]].data_rank == 1
+    # A process of the user's own may ask POT for any solver.
+    unused = UNUSED if job.modules is None else ()
     with uncollected(), suppress(Exception):  # the job itself will say it
         for name in (*job.spec.modules, *job.evaluation_spec("").modules, *LIBRARIES):
             with suppress(Exception):
                 import_module(name)
-        if NETS[job.spec.net["kind"]].data_rank == 1:
-            with absent(*UNUSED):
+        if points:
+            with absent(*unused):
                 import_module("ot")
 
 

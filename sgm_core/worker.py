@@ -11,8 +11,8 @@ carries one JSON object a line, and nothing else (whatever a library prints goes
     {"event": "done", "cell": key, "evaluation": key, "cached": bool,   the end of one job
      "resident": bytes}
     {"event": "done", "value": text, "resident": bytes}                 the end of one call
-    {"event": "outdated"}                                               instead of a job: its code was
-                                                                        edited; ask a new process
+    {"event": "outdated"}                                               instead of a job or a call: its
+                                                                        code was edited; ask a new process
     {"event": "error", "message": ..., "exit_code": ...}                the end of a job and the process
 
 After an error nothing else is computed here: whatever state it left is gone with the process.
@@ -35,8 +35,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sgm_core.calling import CALL, called
-from sgm_core.cell import Job, ensure_cell, load, outdated
+from sgm_core.calling import CALL, called, module_of
+from sgm_core.cell import Job, edited, ensure_cell, load, outdated
+from sgm_core.code import module_hashes
 from sgm_core.config.custom import use_folder
 from sgm_core.ending import PARENT, Terminated, die_with_parent, killed_with_parent, terminate
 from sgm_core.errors import SgmError, UsageError
@@ -70,6 +71,9 @@ def main(argv: list[str] | None = None) -> int:
         for number, text in enumerate(_texts(argv)):
             with renewed():
                 if text.startswith(CALL):
+                    if edited(module_hashes([module_of(text)])):
+                        emit({"event": "outdated"})
+                        return 0
                     emit({"event": "done", "value": called(text), "resident": resident()})
                     continue
                 jobs = _jobs(text)

@@ -16,9 +16,9 @@ import pytest
 from flows_checkout import PARAMS
 from flows_fakes import Pool
 
-from flows import adding, cell, reporting
+from flows import adding, cell, reporting, versions
 from flows.cell import Observed
-from flows.executors import InProcess
+from flows.executors import InProcess, LocalProcesses
 from flows.progress import Display
 from flows.project import Project, tool_environment
 from flows.searching import Searched
@@ -113,7 +113,7 @@ def test_failed_cells_are_named_although_mlflow_is_away(
         observed.failures.update({name: f"{name}: broken" for name in jobs if name == "vp"})
         observed.outcomes.update({name: jobs[name] for name in jobs if name != "vp"})
 
-    jobs: dict[str, Any] = {}
+    jobs, written = dict[str, Any](), list[Any]()
     for name in ("vp", "ve"):
         spec = SimpleNamespace(name=name, training={"device": "cpu", "threads": 1})
         jobs[name] = SimpleNamespace(spec=spec)
@@ -131,7 +131,7 @@ def test_failed_cells_are_named_although_mlflow_is_away(
         "metric_of": lambda *_: "fd",
         "_tracking": lambda *_: (tracking, "parent", ""),
         "_run_all": run_all,
-        "write_report": lambda *_: None,
+        "write_report": lambda *given: written.append(given[-1]),
         "leaderboard_artifact": lambda *_: None,
     }.items():
         monkeypatch.setattr(grid, name, value)
@@ -139,6 +139,8 @@ def test_failed_cells_are_named_although_mlflow_is_away(
         grid.grid.fn("rolls", str(project.root))
     text = "1 of 2 cells of rolls are finished and reported; failed: vp: broken; MLflow at "
     assert str(failed.value) == f"{text}http://there failed"
+    (executor,) = written
+    assert isinstance(executor, LocalProcesses), "who draws the report's pictures"
     del jobs["vp"]
     with pytest.raises(grid.GridFailed, match="^MLflow at http://there failed$"):
         grid.grid.fn("rolls", str(project.root))
@@ -213,3 +215,12 @@ def test_mlflow_itself_sees_the_absolute_database(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///rel.db")
     tool_environment(project)
     assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{project.root / 'rel.db'}"
+
+
+def test_a_damaged_database_of_mlflow_is_one_sentence(project: Project) -> None:
+    tool_environment(project)
+    initialise(project, prefect=False)
+    Path(project.tracking_uri.removeprefix("sqlite:///")).write_bytes(b"no database" * 1000)
+    versions.open_ahead(project)  # it only saves time
+    with pytest.raises(SgmError, match=r"^MLflow at sqlite:.* failed: .*file is not a database"):
+        versions.Registry(project)

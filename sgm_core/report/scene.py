@@ -1,7 +1,5 @@
-"""What the pictures of a report show, in plain values, so that another process can draw them.
-
-No parameters, whose classes a user's own modules may define, and no table, which would cost it pandas.
-"""
+"""What the pictures of a report show, in values that another process can have: no parameters, whose
+classes a user's own modules may define, and no table, which would cost it the import of pandas."""
 
 from __future__ import annotations
 
