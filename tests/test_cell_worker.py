@@ -79,7 +79,7 @@ def test_what_pot_can_do_without_is_not_loaded_and_can_be_imported_later(
     job = make_job(tmp_path)
     if own:  # a process of the user's own may ask POT for any solver
         job = dataclasses.replace(job, modules=tmp_path)
-    file, unused = tmp_path / "job.json", ["sklearn", "networkx", "pandas"]
+    file, unused = tmp_path / "job.json", ["sklearn", "networkx"]
     file.write_text(job.to_json())
     command = [sys.executable, "-c", LOADED, str(file), *unused]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
