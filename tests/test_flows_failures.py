@@ -217,10 +217,12 @@ def test_mlflow_itself_sees_the_absolute_database(
     assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{project.root / 'rel.db'}"
 
 
-def test_a_damaged_database_of_mlflow_is_one_sentence(project: Project) -> None:
-    tool_environment(project)
+def test_a_damaged_database_of_mlflow_is_one_sentence(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root}/damaged.db")
     initialise(project, prefect=False)
-    Path(project.tracking_uri.removeprefix("sqlite:///")).write_bytes(b"no database" * 1000)
+    (project.root / "damaged.db").write_bytes(b"no database" * 1000)
     versions.open_ahead(project)  # it only saves time
     with pytest.raises(SgmError, match=r"^MLflow at sqlite:.* failed: .*file is not a database"):
         versions.Registry(project)
