@@ -57,8 +57,8 @@ def train_cell(spec, dataset, work, emit):
     stop = []
     old = signal.signal(signal.SIGTERM, lambda *_: stop.append(1)) if os.environ.get("FAKE_MAIN", "1") == "1" else None
     checkpoint, name = work / "checkpoint.json", spec["name"]
-    step = read_json(checkpoint)["step"] if checkpoint.exists() else 0
-    note(f"start {name} {step} {os.getpid()} threads={os.environ.get('OMP_NUM_THREADS')} gpu={os.environ.get('CUDA_VISIBLE_DEVICES')}")
+    done = read_json(checkpoint)["step"] if checkpoint.exists() else 0
+    note(f"start {name} {done} {os.getpid()} threads={os.environ.get('OMP_NUM_THREADS')} gpu={os.environ.get('CUDA_VISIBLE_DEVICES')}")
     fake = spec["training"].get("fail") or os.environ.get("FAKE", "")
     if fake == "nan":
         raise SgmError(f"cell {name}: the loss is NaN at step 3; lower training.lr")
@@ -76,24 +76,25 @@ def train_cell(spec, dataset, work, emit):
         os.system("echo and a program this")
     if fake == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    for step in range(step, spec["training"]["steps"]):
+    for step in range(done, spec["training"]["steps"]):
         if fake == "suicide":
             os.kill(os.getpid(), signal.SIGKILL)
         if "FAKE_STEP" in os.environ:
             time.sleep(float(os.environ["FAKE_STEP"]))
-        emit({"event": "progress", "phase": "train", "step": step + STEP, "steps": spec["training"]["steps"], "loss": float("nan")})
-        if (step + STEP) % spec["checkpoint_every"] == 0:
-            write_json(checkpoint, {"step": step + STEP})
+        done = step + STEP
+        emit({"event": "progress", "phase": "train", "step": done, "steps": spec["training"]["steps"], "loss": float("nan")})
+        if done % spec["checkpoint_every"] == 0:
+            write_json(checkpoint, {"step": done})
         if stop:
-            write_json(checkpoint, {"step": step + STEP})
-            note(f"stopped {name} {step + STEP}")
+            write_json(checkpoint, {"step": done})
+            note(f"stopped {name} {done}")
             raise Stopped("stopped")
-    write_atomic(work / "model.safetensors", f"{spec['seed']} {step + STEP}".encode() * 100)
+    write_atomic(work / "model.safetensors", f"{spec['seed']} {done}".encode() * 100)
     checkpoint.unlink(missing_ok=True)
     if old is not None:
         signal.signal(signal.SIGTERM, old)
     note(f"trained {name}")
-    return {"steps": step + STEP}
+    return {"steps": done}
 '''
 
 EVALUATOR = """
