@@ -20,11 +20,11 @@ import psutil
 import pytest
 from flows_checkout import checkout, environment, evaluated, finished, sgm
 from nine import FULL, figures, waited
-from prefect_server import call, deploy, get, objects, running, server, until
+from postgres import postgres
+from prefect_server import call, deploy, get, objects, running, until
 
 from sgm_core.store.files import write_json
 
-__all__ = ["server"]  # the fixture
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1200),
@@ -115,9 +115,9 @@ def test_mlflow_away_for_a_minute_loses_and_doubles_no_point(
 
 
 @contextmanager
-def prefect_server(home: Path, port: int) -> Iterator[None]:
+def prefect_server(home: Path, port: int, **more: str) -> Iterator[None]:
     """A Prefect server that can be killed and started again on its database."""
-    variables = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    variables = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **more}
     command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(
         [sys.executable, "-m", *command], env=environment(**variables), start_new_session=True,
@@ -173,7 +173,25 @@ def test_prefects_server_is_killed_and_comes_back_in_the_middle(tmp_path: Path) 
             assert len(finished(folder)) == 3
 
 
-def test_ten_triggers_at_once_run_once(server: dict[str, str], tmp_path: Path) -> None:
+@pytest.fixture
+def team_server(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A Prefect server on PostgreSQL, and what points to it: on SQLite a burst of triggers meets "database
+    is locked" now and then, and some get no answer."""
+    port, home = free_port(), tmp_path / "prefect"
+    with postgres("secret") as cluster:
+        cluster.create("prefect")
+        url = cluster.url("prefect", "postgresql+asyncpg")
+        database = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": url, "PGPASSWORD": "secret"}
+        with prefect_server(home, port, **database):
+            yield {
+                "PREFECT_HOME": str(home),
+                "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+                "PREFECT_WORKER_QUERY_SECONDS": "1",
+            }
+
+
+def test_ten_triggers_at_once_run_once(team_server: dict[str, str], tmp_path: Path) -> None:
+    server = team_server
     folder = prepared(tmp_path / "project", server, steps=20_000)
     nightly = deploy(folder, server)["nightly"]["id"]
     wanted = {"parameters": {"experiments": ["again"]}, "state": {"type": "SCHEDULED"}}
