@@ -187,8 +187,9 @@ class LocalProcesses(Stoppable):
         Raises:
             Stopped: everything is being stopped.
         """
+        if self._stopping.is_set():
+            raise Stopped(f"{name}: not made, because everything is being stopped")
         free = self._all_free()
-        warm = [slot for slot in free if self._warm(slot) is not None]
         idle: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
 
         def call(given: tuple[Any, ...]) -> Any | None:
@@ -207,13 +208,12 @@ class LocalProcesses(Stoppable):
                 idle.put(slot)
 
         try:
-            if self._stopping.is_set():
-                raise Stopped(f"{name}: not made, because everything is being stopped")
-            for slot in warm:
-                idle.put(slot)
-            if not warm:
+            for slot in free:
+                if self._warm(slot) is not None:
+                    idle.put(slot)
+            if idle.empty():
                 return [None] * len(arguments)
-            with ThreadPoolExecutor(len(warm), "sgm-call") as pool:
+            with ThreadPoolExecutor(idle.qsize(), "sgm-call") as pool:
                 return list(pool.map(call, arguments))
         finally:
             for slot in reversed(free):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flows.project import Project
@@ -34,17 +35,13 @@ def write_report(
     specs = {job.spec.name: job.spec for job in searched.all_jobs}
     failed = [(specs[name], text) for name, text in sorted(failures.items())]
     config, out = project.config().experiment(experiment), project.report(experiment)
-    finals, cheap = searched.finals.values(), searched.cheap
-
-    def draw(scene: Scene, parts: Iterable[str]) -> Pictures:
-        return _drawn(executor, scene, list(parts))
-
+    finals, draw = searched.finals.values(), partial(_drawn, executor)
     with project.lock(f"report-{experiment}"):
-        report = write_reports(config, finals, failed, out, cheap, samplers, draw)
+        report = write_reports(config, finals, failed, out, searched.cheap, samplers, draw)
     return report.frame
 
 
-def _drawn(executor: CellExecutor, scene: Scene, parts: list[str]) -> Pictures:
+def _drawn(executor: CellExecutor, scene: Scene, parts: Sequence[str]) -> Pictures:
     """Draw with the executor's workers, and here what they have not drawn."""
     from flows.executors import LocalProcesses
     from sgm_core.report.scene import draw_here

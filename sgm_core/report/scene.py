@@ -3,7 +3,7 @@ classes a user's own modules may define, and no table, which would cost it the i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,10 +62,10 @@ class Scene:
         )
 
 
-Draw = Callable[[Scene, Iterable[str]], Pictures]  # the pictures of these parts
+Draw = Callable[[Scene, Sequence[str]], Pictures]  # the pictures of these parts
 
 
-def draw_here(scene: Scene, parts: Iterable[str]) -> Pictures:
+def draw_here(scene: Scene, parts: Sequence[str]) -> Pictures:
     """Draw the parts one after the other in this process.
 
     Raises:

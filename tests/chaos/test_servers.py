@@ -174,7 +174,7 @@ def test_prefects_server_is_killed_and_comes_back_in_the_middle(tmp_path: Path) 
 
 
 @pytest.fixture
-def team_server(tmp_path: Path) -> Iterator[dict[str, str]]:
+def server(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A Prefect server on PostgreSQL, and what points to it: on SQLite a burst of triggers meets "database
     is locked" now and then, and some get no answer."""
     port, home = free_port(), tmp_path / "prefect"
@@ -190,8 +190,7 @@ def team_server(tmp_path: Path) -> Iterator[dict[str, str]]:
             }
 
 
-def test_ten_triggers_at_once_run_once(team_server: dict[str, str], tmp_path: Path) -> None:
-    server = team_server
+def test_ten_triggers_at_once_run_once(server: dict[str, str], tmp_path: Path) -> None:
     folder = prepared(tmp_path / "project", server, steps=20_000)
     nightly = deploy(folder, server)["nightly"]["id"]
     wanted = {"parameters": {"experiments": ["again"]}, "state": {"type": "SCHEDULED"}}
